@@ -1,0 +1,55 @@
+"""An architecture is a value: one member of a family. No TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from compofa_tf.errors import InputError
+
+Expand = float
+"""Ratio of middle to input channels of a block; a whole number in the MobileNet families."""
+
+
+@dataclass(frozen=True, order=True)
+class Arch:
+    """One member of a family: a value, hashable and comparable.
+
+    Made by ``Space.arch``, which checks it. ``expands`` and ``kernels`` have one entry per block of the full-depth
+    network, stage-major; entries of blocks that the depths drop are 0, so equal networks are equal values.
+
+    Attributes:
+      depths: Blocks kept in each stage.
+      expands: Expand ratio per block.
+      kernels: Side of the depthwise kernel per block.
+      resolution: Side of the square input in pixels.
+    """
+
+    depths: tuple[int, ...]
+    expands: tuple[Expand, ...]
+    kernels: tuple[int, ...]
+    resolution: int
+
+    def at(self, resolution: int) -> Arch:
+        """Returns the same subnet at another input resolution."""
+        return replace(self, resolution=resolution)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a JSON-serialisable mapping."""
+        return {
+            "depths": list(self.depths),
+            "expands": list(self.expands),
+            "kernels": list(self.kernels),
+            "resolution": self.resolution,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Arch:
+        """Inverse of ``to_json``; whether a space has the result is for ``Space`` to say."""
+        try:
+            lists = {key: tuple(content[key]) for key in ("depths", "expands", "kernels")}
+            return cls(**lists, resolution=int(content["resolution"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"Not an architecture: depths, expands, kernels, resolution. Received: {content!r}"
+            ) from error

@@ -1,0 +1,115 @@
+"""MobileNetV3 as searched by Once-for-All and CompOFA (arXiv:1908.09791, arXiv:2104.12642), as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from compofa_tf.errors import InputError
+from compofa_tf.space import Space, Stage
+from compofa_tf.units import (
+    Activation,
+    BlockUnit,
+    ConvUnit,
+    DenseUnit,
+    PoolUnit,
+    make_divisible,
+)
+
+WIDTHS = (24, 40, 80, 112, 160)
+KERNELS = (3, 5, 3, 3, 5)
+HARD_SWISH = (False, False, True, True, True)
+SQUEEZE_EXCITE = (False, True, False, True, True)
+CHOICES = ((2, 3), (3, 4), (4, 6))
+"""Depth and expand ratio of a stage grow together (CompOFA, section 3.1)."""
+
+STRIDES = {224: (2, 2, 2, 2, 1, 2), 64: (2, 1, 2, 2, 1, 2), 32: (1, 1, 2, 2, 1, 2)}
+"""Strides of the stem and the five stages for an image side: 224 as published; the others keep a last map of 4 x 4."""
+
+
+def mobilenet_v3(
+    *,
+    width_mult: float = 1.0,
+    kernel: Literal["fixed", "elastic"] = "fixed",
+    coupling: Literal["compound", "independent"] = "compound",
+    profile: Literal["mobile", "edgetpu"] = "mobile",
+    classes: int = 1000,
+    input_size: int = 224,
+    strides: Sequence[int] | None = None,
+) -> Space:
+    """Returns the MobileNetV3 space.
+
+    Args:
+      width_mult: Multiplies every width, rounded to multiples of 8. Published: 1.0 and 1.2.
+      kernel: ``"fixed"`` (3, 5, 3, 3, 5 by stage) or ``"elastic"`` (3, 5 or 7 per block, with learned transforms).
+      coupling: ``"compound"`` (243 subnets with fixed kernels) or ``"independent"`` (Once-for-All).
+      profile: ``"mobile"`` (hard-swish, squeeze-and-excite) or ``"edgetpu"`` (ReLU6, no squeeze-and-excite: only
+        operations that the Edge TPU maps).
+      classes: Number of classes, at least 2.
+      input_size: Side of the images it is meant for: 224, 64 or 32. Decides the strides only; any resolution runs.
+      strides: Strides of the stem and the five stages, instead of those of ``input_size``.
+
+    Raises:
+      InputError: For a value outside the lists above.
+    """
+    if profile not in ("mobile", "edgetpu"):
+        raise InputError(f"profile must be mobile or edgetpu. Received: profile={profile!r}")
+    if input_size not in STRIDES:
+        raise InputError(f"input_size must be one of {sorted(STRIDES)}. Received: input_size={input_size!r}")
+    if not 0 < width_mult <= 8:
+        raise InputError(f"width_mult must be in (0, 8]. Received: width_mult={width_mult!r}")
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise InputError(f"classes must be a whole number of at least 2. Received: classes={classes!r}")
+    steps = tuple(strides or STRIDES[input_size])
+    if len(steps) != 6 or any(step not in (1, 2) for step in steps):
+        raise InputError(f"strides needs 6 entries of 1 or 2: the stem, then the stages. Received: strides={strides!r}")
+    mobile = profile == "mobile"
+    swish: Activation = "hard_swish" if mobile else "relu6"
+    relu: Activation = "relu" if mobile else "relu6"
+
+    def scaled(width: float) -> int:
+        return make_divisible(width * width_mult)
+
+    first, mix = scaled(16), scaled(1280)
+    inputs = (first, *(scaled(width) for width in WIDTHS))
+    stages = tuple(
+        Stage(
+            in_channels=inputs[i],
+            width=inputs[i + 1],
+            stride=steps[i + 1],
+            activation=swish if HARD_SWISH[i] else relu,
+            squeeze_excite=SQUEEZE_EXCITE[i] and mobile,
+            kernel=KERNELS[i],
+            choices=CHOICES,
+            kernels=(3, 5, 7),
+        )
+        for i in range(len(WIDTHS))
+    )
+    expanded = scaled(WIDTHS[-1] * 6)
+    settings = {
+        "width_mult": width_mult,
+        "kernel": kernel,
+        "coupling": coupling,
+        "profile": profile,
+        "classes": classes,
+        "input_size": input_size,
+    }
+    return Space(
+        family="mobilenet_v3",
+        settings=settings if strides is None else {**settings, "strides": list(steps)},
+        stem=(
+            ConvUnit("stem", 3, first, 3, steps[0], swish),
+            BlockUnit("first", first, first, first, 3, 1, relu, shortcut=True, expansion=False),
+        ),
+        stages=stages,
+        head=(
+            ConvUnit("head_expand", inputs[-1], expanded, activation=swish),
+            PoolUnit("head_pool"),
+            ConvUnit("head_mix", expanded, mix, activation=swish, norm=False),
+            DenseUnit("classifier", mix, classes),
+        ),
+        coupling=coupling,
+        kernel=kernel,
+        profile=profile,
+        classes=classes,
+    )

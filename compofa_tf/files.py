@@ -1,0 +1,132 @@
+"""Files that are never half written, and JSON that says what it is and what made it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compofa_tf._version import __version__
+from compofa_tf.errors import InputError
+
+SCHEMA_VERSION = 1
+"""Version of every JSON file that this package writes."""
+
+_RECORDED_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` that takes its place when the block ends without an error.
+
+    Args:
+      path: The final file. Its folder is created when absent.
+      overwrite: Whether an existing file may be replaced.
+
+    Yields:
+      The temporary path to write to. Its content is flushed to disk and renamed on success, removed on failure, so that
+      ``path`` holds either its old content or all of the new one.
+
+    Raises:
+      InputError: If ``path`` exists and may not be replaced.
+      OSError: If the folder cannot be written or the disk is full.
+    """
+    target = Path(path)
+    if not overwrite and target.exists():
+        raise InputError(f"{target} exists; pass --overwrite (overwrite=True) to replace it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-", suffix=target.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def versions() -> dict[str, str]:
+    """Returns the installed versions that decide numbers, without importing the packages."""
+    found = {"compofa_tf": __version__}
+    for package in _RECORDED_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def write_json(
+    path: str | os.PathLike[str],
+    payload: dict[str, Any],
+    *,
+    kind: str,
+    recipe_hash: str | None = None,
+    overwrite: bool = True,
+) -> None:
+    """Writes ``payload`` under a header that names its kind, schema, date, recipe and versions.
+
+    Args:
+      path: The file, written atomically.
+      payload: JSON-serialisable mapping; its keys may not collide with the header's.
+      kind: What the file is, for example ``"latency_table"``.
+      recipe_hash: ``Recipe.hash`` of the run that the file belongs to, if any.
+      overwrite: Whether an existing file may be replaced.
+    """
+    header: dict[str, Any] = {
+        "kind": kind,
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "recipe_hash": recipe_hash,
+        "versions": versions(),
+    }
+    body = {key: value for key, value in payload.items() if key not in header}
+    text = json.dumps({**header, **body}, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
+    """Reads a file of ``write_json``, header included.
+
+    Raises:
+      InputError: If the file is missing, truncated, of another kind, or written by a newer version.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; a {kind.replace('_', ' ')} file was expected there.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not readable as JSON ({error}); it is truncated or not a {kind} file.") from None
+    found = content.get("kind") if isinstance(content, dict) else None
+    if found != kind:
+        raise InputError(f"{path} is not a {kind} file. Received: kind={found!r}")
+    if content.get("schema_version", 0) > SCHEMA_VERSION:
+        raise InputError(
+            f"{path} was written by a newer version of compofa_tf; upgrade to read it. "
+            f"Received: schema_version={content['schema_version']}"
+        )
+    return content
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as content:
+        while chunk := content.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

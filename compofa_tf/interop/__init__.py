@@ -1,0 +1,1 @@
+"""Reading what the PyTorch implementations published."""

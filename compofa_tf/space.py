@@ -1,0 +1,433 @@
+"""The space of subnets: what can be sampled, enumerated, encoded, named and built. No TensorFlow.
+
+A family (``compofa_tf.families``) writes down widths, strides and choices once, as a ``Space``. The supernet, the plain
+subnet, costs, latency tables and checkpoints all read it from here. Method: CompOFA, arXiv:2104.12642, section 3.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from compofa_tf import naming
+from compofa_tf.arch import Arch, Expand
+from compofa_tf.errors import InputError
+from compofa_tf.stages import Piece, Slot, Stage, cut_piece
+from compofa_tf.units import BlockUnit, Op, Unit, unit_ops
+
+__all__ = ["Arch", "Piece", "Slot", "Space", "Stage"]
+
+_SMALLEST_RESOLUTION = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A family of subnets that share weights.
+
+    Attributes:
+      family: Name under which ``compofa_tf.families.get`` finds the family.
+      settings: The keyword arguments that made it.
+      stem: Units before the stages.
+      stages: The elastic stages.
+      head: Units after the stages.
+      coupling: ``"compound"`` (depth decides the expand ratio of the stage) or ``"independent"``.
+      kernel: ``"fixed"`` (one per stage) or ``"elastic"`` (one choice per block).
+      profile: ``"mobile"`` or ``"edgetpu"``.
+      classes: Number of classes.
+      epsilon: Batch-norm epsilon.
+    """
+
+    family: str
+    settings: dict[str, Any]
+    stem: tuple[Unit, ...]
+    stages: tuple[Stage, ...]
+    head: tuple[Unit, ...]
+    coupling: Literal["compound", "independent"]
+    kernel: Literal["fixed", "elastic"]
+    profile: str
+    classes: int
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Rejects couplings and kernels that do not exist."""
+        for name, value, allowed in (
+            ("coupling", self.coupling, ("compound", "independent")),
+            ("kernel", self.kernel, ("fixed", "elastic")),
+        ):
+            if value not in allowed:
+                raise InputError(f"{name} must be one of {', '.join(allowed)}. Received: {name}={value!r}")
+
+    def __eq__(self, other: object) -> bool:
+        """Spaces are equal when their descriptions are."""
+        return isinstance(other, Space) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        """Agrees with equality."""
+        return hash(self.fingerprint)
+
+    def __len__(self) -> int:
+        """``size`` where it fits; Python raises ``OverflowError`` for larger spaces."""
+        return self.size
+
+    def __repr__(self) -> str:
+        """Names the family, its settings and its size."""
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.settings.items())
+        return f"<Space {self.family}({arguments}): {self.size} subnets>"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what rebuilds the space: family name and settings."""
+        return {"family": self.family, "settings": dict(self.settings)}
+
+    @staticmethod
+    def from_json(content: Any) -> Space:
+        """Inverse of ``to_json``; raises ``InputError`` for anything else."""
+        from compofa_tf import families
+
+        if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+            raise InputError(f"Not a space description (family, settings). Received: {content!r}")
+        return families.get(content.get("family", ""), **content["settings"])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that differ when the description differs."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    # What there is to choose
+
+    def _allowed(self, stage: Stage, depth: int) -> tuple[tuple[Expand, ...], tuple[int, ...]]:
+        """Expand ratios and kernels, ascending, that each kept block may have when the stage has this depth."""
+        expands = tuple(sorted(set(stage.expands))) if self.coupling == "independent" else (dict(stage.choices)[depth],)
+        kernels = tuple(sorted(stage.kernels)) if self.kernel == "elastic" else (stage.kernel,)
+        return expands, kernels
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Exact number of subnets, resolutions not counted."""
+        return math.prod(
+            sum(math.prod(map(len, self._allowed(stage, depth))) ** depth for depth in stage.depths)
+            for stage in self.stages
+        )
+
+    @functools.cached_property
+    def block_spans(self) -> tuple[slice, ...]:
+        """Where the blocks of each stage stand in ``Arch.expands`` and ``Arch.kernels``."""
+        ends = tuple(itertools.accumulate(max(stage.depths) for stage in self.stages))
+        return tuple(slice(start, end) for start, end in zip((0, *ends), ends))
+
+    @functools.cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """Every place of the network in execution order."""
+        stem, head = (tuple(Slot(unit.name, (unit,)) for unit in part) for part in (self.stem, self.head))
+        return (*stem, *self._block_slots, *head)
+
+    @functools.cached_property
+    def elastic_slots(self) -> tuple[Slot, ...]:
+        """The slots with more than one option: the entries of a code, before its resolution."""
+        return tuple(slot for slot in self._block_slots if slot.elastic)
+
+    @functools.cached_property
+    def _block_slots(self) -> tuple[Slot, ...]:
+        return tuple(
+            self._block_slot(number, stage, position)
+            for number, stage in enumerate(self.stages, start=1)
+            for position in range(max(stage.depths))
+        )
+
+    def _block_slot(self, number: int, stage: Stage, position: int) -> Slot:
+        skip: list[tuple[Expand, int] | None] = [None] if position >= min(stage.depths) else []
+        kept = {
+            setting
+            for depth in stage.depths
+            if depth > position
+            for setting in itertools.product(*self._allowed(stage, depth))
+        }
+        settings = (*skip, *sorted(kept))
+        name = f"stage{number}_block{position}"
+        return Slot(name, tuple(s and stage.block(name, position, *s) for s in settings), settings)
+
+    # Making architectures
+
+    def arch(
+        self,
+        *,
+        depths: int | Sequence[int],
+        resolution: int,
+        expands: Expand | Sequence[Expand] | None = None,
+        kernels: int | Sequence[int] | None = None,
+    ) -> Arch:
+        """Returns a member of the space.
+
+        Args:
+          depths: Blocks kept per stage; a scalar stands for every stage.
+          resolution: Side of the input in pixels.
+          expands: Expand ratio, a scalar or one per block of the full-depth network, stage-major; entries of dropped
+            blocks are ignored. Compound: not needed, and if given it must be what the depths decide.
+          kernels: Kernel side, as ``expands``. Needed for elastic kernels; fixed: if given, the fixed ones.
+
+        Raises:
+          InputError: If the space has no such member; the message names the first setting that does not fit.
+        """
+        if not _is_resolution(resolution):
+            raise InputError(
+                f"resolution must be a whole number of at least {_SMALLEST_RESOLUTION} pixels. "
+                f"Received: resolution={resolution!r}"
+            )
+        chosen = _broadcast("depths", depths, len(self.stages))
+        blocks = self.block_spans[-1].stop
+        given = {
+            name: None if value is None else _broadcast(name, value, blocks)
+            for name, value in (("expands", expands), ("kernels", kernels))
+        }
+        picked: dict[str, list[Any]] = {name: [] for name in given}
+        for number, (stage, depth, span) in enumerate(zip(self.stages, chosen, self.block_spans), start=1):
+            if depth not in stage.depths:
+                raise InputError(f"depths of stage {number} must be one of {stage.depths}. Received: depths={depths!r}")
+            for (name, values), allowed in zip(given.items(), self._allowed(stage, depth)):
+                kept = range(span.start, span.start + int(depth))
+                picked[name] += [_pick(name, values, index, allowed, number) for index in kept]
+                picked[name] += [0] * (span.stop - kept.stop)
+        return Arch(tuple(map(int, chosen)), tuple(picked["expands"]), tuple(picked["kernels"]), int(resolution))
+
+    def largest(self, resolution: int) -> Arch:
+        """Returns the member with every dimension at its largest: the teacher."""
+        return self._extreme(resolution, max)
+
+    def smallest(self, resolution: int) -> Arch:
+        """Returns the member with every dimension at its smallest."""
+        return self._extreme(resolution, min)
+
+    def _extreme(self, resolution: int, pick: Callable[[tuple[Any, ...]], Any]) -> Arch:
+        depths = [pick(stage.depths) for stage in self.stages]
+        expands, kernels = zip(
+            *(
+                tuple(pick(values) for values in self._allowed(stage, depth))
+                for stage, depth in zip(self.stages, depths)
+                for _ in range(max(stage.depths))
+            )
+        )
+        return self.arch(depths=depths, expands=expands, kernels=kernels, resolution=resolution)
+
+    def sample(
+        self,
+        rng: np.random.Generator,
+        *,
+        resolution: int | None = None,
+        resolutions: Sequence[int] | None = None,
+        depth_weights: Sequence[float] | None = None,
+    ) -> Arch:
+        """Draws a member as the papers do: a depth per stage, then what is free per block, each independently.
+
+        In a compound space with fixed kernels that is uniform over all members. In the other spaces it is uniform over
+        the *choices*; weights proportional to the number of members that a depth leads to (``n**depth`` for ``n``
+        choices per block) make it uniform over members.
+
+        Args:
+          rng: Source of randomness; the result is a pure function of its state.
+          resolution: Side of the input; give this or ``resolutions``.
+          resolutions: Sides to draw from uniformly.
+          depth_weights: Relative weight of each depth choice, in the order of ``Stage.choices``; uniform when absent.
+        """
+        if resolution is None:
+            if not resolutions:
+                raise InputError("sample needs a resolution or a list of resolutions to draw from.")
+            resolution = int(resolutions[int(rng.integers(len(resolutions)))])
+        depths: list[int] = []
+        drawn: tuple[list[Expand], list[int]] = ([], [])
+        for stage in self.stages:
+            depths.append(stage.depths[_draw(rng, len(stage.depths), depth_weights)])
+            for _ in range(max(stage.depths)):
+                for values, allowed in zip(drawn, self._allowed(stage, depths[-1])):
+                    values.append(allowed[int(rng.integers(len(allowed))) if len(allowed) > 1 else 0])
+        return self.arch(depths=depths, expands=drawn[0], kernels=drawn[1], resolution=resolution)
+
+    def enumerate(self, *, resolutions: Sequence[int]) -> Iterator[Arch]:
+        """Yields every member at every resolution, lazily, in a fixed order.
+
+        Resolutions are the outermost loop, in the order given. Then lexicographic: the first stage is slowest; a stage
+        runs through its depths as in ``Stage.choices``, and for each depth through expand ratios and kernels of its
+        blocks, the first block slowest, expand before kernel, each ascending.
+        """
+        for resolution in resolutions:
+            checked = self.smallest(resolution).resolution
+            for combination in itertools.product(*map(self._stage_choices, self.stages)):
+                depths, expands, kernels = zip(*combination)
+                yield Arch(depths, tuple(itertools.chain(*expands)), tuple(itertools.chain(*kernels)), checked)
+
+    def _stage_choices(self, stage: Stage) -> Iterator[tuple[int, tuple[Expand, ...], tuple[int, ...]]]:
+        for depth in stage.depths:
+            dropped = (0,) * (max(stage.depths) - depth)
+            for blocks in itertools.product(itertools.product(*self._allowed(stage, depth)), repeat=depth):
+                yield depth, tuple(e for e, _ in blocks) + dropped, tuple(k for _, k in blocks) + dropped
+
+    # Membership, codes and names
+
+    def __contains__(self, arch: object) -> bool:
+        """Whether the space has this member."""
+        return self._find(arch) is not None
+
+    def check(self, arch: Arch) -> Arch:
+        """Returns ``arch``; raises ``InputError`` if the space has no such member."""
+        self.stage_units(arch)
+        return arch
+
+    @property
+    def code_size(self) -> int:
+        """Entries of a code: one per elastic slot, then the resolution."""
+        return len(self.elastic_slots) + 1
+
+    @functools.cached_property
+    def _option_indices(self) -> tuple[dict[tuple[Expand, int], int], ...]:
+        """For each block slot the option of an entry of ``expands`` and ``kernels``, which is (0, 0) for the skip."""
+        return tuple({s or (0, 0): index for index, s in enumerate(slot.settings)} for slot in self._block_slots)
+
+    def encode(self, arch: Arch) -> np.ndarray:
+        """Returns the code of a member.
+
+        Returns:
+          int32 ``[code_size]``: the option of each elastic slot, then the resolution in pixels.
+        """
+        self.check(arch)
+        entries = zip(self._option_indices, arch.expands, arch.kernels)
+        code = [index[expand, kernel] for index, expand, kernel in entries if len(index) > 1]
+        return np.array([*code, arch.resolution], np.int32)
+
+    def decode(self, code: Sequence[int] | np.ndarray) -> Arch:
+        """Inverse of ``encode``; raises ``InputError`` for a code of no member."""
+        values = np.asarray(code)
+        if values.shape != (self.code_size,) or not np.issubdtype(values.dtype, np.integer):
+            raise InputError(f"A code of this space is {self.code_size} whole numbers. Received: code={code!r}")
+        *entries, resolution = values.tolist()
+        options = iter(entries)
+        settings = []
+        for slot in self._block_slots:
+            option = next(options) if slot.elastic else 0
+            if not 0 <= option < len(slot.settings):
+                raise InputError(f"{slot.name} has options 0 to {len(slot.settings) - 1}. Received: {option}")
+            settings.append(slot.settings[option] or (0, 0))
+        expands, kernels = zip(*settings)
+        depths = tuple(sum(kernel > 0 for kernel in kernels[span]) for span in self.block_spans)
+        return self.check(Arch(depths, expands, kernels, resolution))
+
+    def id(self, arch: Arch) -> str:
+        """Returns a short readable name, for example ``"r192-d23423"``; ``parse`` reads it back.
+
+        ``r`` is the resolution, ``d`` the depths; spaces with free expand ratios or kernels add ``-e`` and ``-k`` with
+        the kept blocks of each stage, stages separated by dots.
+        """
+        return naming.name_of(self, arch)
+
+    def parse(self, name: str) -> Arch:
+        """Returns the member that ``id`` gave this name; raises ``InputError`` if there is none."""
+        return naming.arch_of(self, name)
+
+    # What a member is made of
+
+    @functools.cached_property
+    def _known(self) -> dict[Any, tuple[BlockUnit, ...]]:
+        """Stages met before: all members of a family share a few of them."""
+        return {}
+
+    def _find(self, arch: object) -> tuple[tuple[BlockUnit, ...], ...] | None:
+        """Kept blocks by stage, or None if the space has no such member."""
+        if not isinstance(arch, Arch) or not _is_resolution(arch.resolution):
+            return None
+        blocks = self.block_spans[-1].stop
+        if (len(arch.depths), len(arch.expands), len(arch.kernels)) != (len(self.stages), blocks, blocks):
+            return None
+        found = []
+        for number, (depth, span) in enumerate(zip(arch.depths, self.block_spans), start=1):
+            key = (number, depth, arch.expands[span], arch.kernels[span])
+            if key not in self._known:
+                units = self._find_stage(*key)
+                if units is None:
+                    return None
+                self._known[key] = units
+            found.append(self._known[key])
+        return tuple(found)
+
+    def _find_stage(
+        self, number: int, depth: int, expands: tuple[Expand, ...], kernels: tuple[int, ...]
+    ) -> tuple[BlockUnit, ...] | None:
+        stage = self.stages[number - 1]
+        if depth not in stage.depths or any(expands[depth:]) or any(kernels[depth:]):
+            return None
+        settings = tuple(zip(expands[:depth], kernels[:depth]))
+        if not set(settings) <= set(itertools.product(*self._allowed(stage, depth))):
+            return None
+        return tuple(stage.block(f"stage{number}_block{i}", i, *setting) for i, setting in enumerate(settings))
+
+    def stage_units(self, arch: Arch) -> tuple[tuple[BlockUnit, ...], ...]:
+        """Returns the kept blocks of a member, stage by stage."""
+        found = self._find(arch)
+        if found is None:
+            raise InputError(f"The space {self!r} has no such member. Received: {arch}")
+        return found
+
+    def units(self, arch: Arch) -> tuple[Unit, ...]:
+        """Returns the concrete network of a member in execution order."""
+        return (*self.stem, *itertools.chain(*self.stage_units(arch)), *self.head)
+
+    def ops(self, arch: Arch) -> tuple[Op, ...]:
+        """Returns the weighted operations of a member at its resolution."""
+        height = width = arch.resolution
+        ops: list[Op] = []
+        for unit in self.units(arch):
+            found, height, width = unit_ops(unit, height, width)
+            ops += found
+        return tuple(ops)
+
+    def pieces(self, arch: Arch) -> tuple[Piece, ...]:
+        """Returns the parts that a latency table measures: stem, stages (blocks in large spaces), head."""
+        parts: Iterable[tuple[Unit, ...]] = self.stage_units(arch)
+        if self.coupling == "independent" or self.kernel == "elastic":
+            parts = [(unit,) for stage in parts for unit in stage]
+        shape = (arch.resolution, arch.resolution, 3)
+        pieces = []
+        for units in (self.stem, *parts, self.head):
+            piece, shape = cut_piece(units, shape)
+            pieces.append(piece)
+        return tuple(pieces)
+
+
+def _is_resolution(value: Any) -> bool:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return whole and value >= _SMALLEST_RESOLUTION
+
+
+def _broadcast(name: str, value: Any, count: int) -> tuple[Any, ...]:
+    if isinstance(value, (int, float, np.number)):
+        return (value,) * count
+    values = tuple(value) if isinstance(value, Iterable) else ()
+    if len(values) != count:
+        raise InputError(f"{name} must be a scalar or have {count} entries. Received: {name}={value!r}")
+    return values
+
+
+def _pick(name: str, given: tuple[Any, ...] | None, index: int, allowed: tuple[Any, ...], stage: int) -> Any:
+    """The allowed value that was given for a block, or the only one that is allowed."""
+    if given is None:
+        if len(allowed) > 1:
+            raise InputError(f"{name} is needed in this space: a scalar or one per block. Received: {name}=None")
+        return allowed[0]
+    if given[index] not in allowed:
+        rule = f"one of {allowed}" if len(allowed) > 1 else f"{allowed[0]}, so {name} can be left out"
+        raise InputError(f"{name} of stage {stage} must be {rule}. Received: {name}[{index}]={given[index]!r}")
+    return allowed[allowed.index(given[index])]
+
+
+def _draw(rng: np.random.Generator, count: int, weights: Sequence[float] | None) -> int:
+    if weights is None:
+        return int(rng.integers(count))
+    shares = np.asarray(weights, np.float64)
+    if shares.shape != (count,) or not np.all(np.isfinite(shares)) or np.any(shares < 0) or shares.sum() <= 0:
+        raise InputError(f"depth_weights needs {count} non-negative numbers, not all 0. Received: {weights!r}")
+    return int(rng.choice(count, p=shares / shares.sum()))

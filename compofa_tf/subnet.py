@@ -1,0 +1,114 @@
+"""A subnet as a plain Keras model: stock layers only, no class of this package needed to open it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from compofa_tf import blocks
+from compofa_tf.errors import InputError
+from compofa_tf.space import Arch, Space
+from compofa_tf.stages import Piece
+from compofa_tf.supernet import Supernet
+from compofa_tf.units import Unit
+
+
+def build(space: Space, arch: Arch, *, name: str | None = None) -> keras.Model:
+    """Returns a subnet with fresh weights as a functional model of stock Keras layers.
+
+    Args:
+      space: The space.
+      arch: A member; its resolution is the input's.
+      name: Name of the model; the subnet's id when absent.
+
+    Returns:
+      Model from normalised float32 ``[batch, resolution, resolution, 3]`` to logits ``[batch, classes]``. Layers are
+      named ``unit_part``.
+    """
+    shape = (arch.resolution, arch.resolution, 3)
+    return _functional(space.units(arch), shape, space.epsilon, name or space.id(arch))
+
+
+def build_piece(piece: Piece, *, space: Space) -> keras.Model:
+    """Returns one piece of a subnet as a model, built by the same code as the whole."""
+    return _functional(piece.units, (piece.height, piece.width, piece.channels), space.epsilon, "piece")
+
+
+def _functional(units: Sequence[Unit], shape: tuple[int, int, int], epsilon: float, name: str) -> keras.Model:
+    inputs = keras.Input(shape, name="images")
+    x: Any = inputs
+    for unit in units:
+        x = blocks.run(unit, blocks.PlainKit(unit.name, epsilon=epsilon), x)
+    return keras.Model(inputs, x, name=name)
+
+
+def extract(net: Supernet, arch: Arch, *, calibrate_on: Any = None) -> keras.Model:
+    """Returns a subnet of a trained supernet as a plain model that holds its slice of the weights.
+
+    Args:
+      net: The supernet.
+      arch: A member of ``net.space``.
+      calibrate_on: Normalised images ``[count, resolution, resolution, 3]`` or batches of them (a ``tf.data.Dataset``,
+        with or without labels) with evaluation preprocessing: batch-norm statistics are computed for this subnet first
+        (``calibrate``). None keeps the stored ones, which mean something only after an import or a calibration.
+    """
+    if calibrate_on is not None:
+        calibrate(net, arch, calibrate_on)
+    model = build(net.space, arch)
+    for unit in net.space.units(arch):
+        for kernel in unit.kernels:
+            weights, norm = net.layer_of(unit).sliced(kernel)
+            name = f"{unit.name}_{kernel.part}"
+            model.get_layer(name).set_weights(weights)
+            if norm:
+                model.get_layer(f"{name}_bn").set_weights(norm)
+    return model
+
+
+def calibrate(net: Supernet, arch: Arch, images: Any, *, batch_size: int = 256) -> int:
+    """Computes the batch-norm statistics of one subnet and stores them in the supernet.
+
+    Every batch is normalised with its own mean and biased variance; what is stored is the average of the batches' means
+    and variances, weighted by batch size. Only the leading channels that the subnet uses change. Reference: the
+    ``set_running_statistics`` of Once-for-All, with which it agrees number for number.
+
+    Args:
+      net: The supernet; its stored statistics are overwritten.
+      arch: A member of ``net.space``.
+      images: As ``calibrate_on`` of ``extract``.
+      batch_size: Batch size for an array; a dataset has its own.
+
+    Returns:
+      The number of images used.
+
+    Raises:
+      InputError: If there are no images.
+    """
+    net.space.check(arch)
+    code = tf.constant(net.space.encode(arch))
+    step = net.calibration_function
+    seen = 0
+    for batch in image_batches(images, batch_size):
+        count = int(batch.shape[0])
+        seen += count
+        step(batch, code, tf.constant(count / seen, tf.float32))
+    if not seen:
+        raise InputError("Calibration needs at least one image. Received: an empty array or dataset")
+    return seen
+
+
+def image_batches(images: Any, batch_size: int) -> Iterable[tf.Tensor]:
+    """Yields float32 image batches from an array ``[count, height, width, 3]`` or from batches with or without labels."""
+    if isinstance(images, (np.ndarray, tf.Tensor)):
+        if len(images.shape) != 4:
+            raise InputError(f"Images must be [count, height, width, 3]. Received: shape={tuple(images.shape)}")
+        for start in range(0, images.shape[0], batch_size):
+            yield tf.cast(images[start : start + batch_size], tf.float32)
+        return
+    for element in images:
+        batch = element[0] if isinstance(element, (tuple, list)) else element
+        yield tf.cast(batch, tf.float32)

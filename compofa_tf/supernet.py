@@ -1,0 +1,218 @@
+"""The weight-sharing supernet: all subnets of a space in one Keras model, the subnet an argument of ``call``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from compofa_tf import blocks, files
+from compofa_tf.errors import InputError
+from compofa_tf.space import Arch, Space
+from compofa_tf.stages import Slot
+from compofa_tf.units import Unit
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "compofa_tf needs Keras with the TensorFlow backend; unset KERAS_BACKEND or set it to tensorflow. "
+        f"Received: backend={keras.backend.backend()!r}"
+    )
+
+
+class Supernet(keras.Model):
+    """Every subnet of a space, sharing weights (CompOFA, arXiv:2104.12642).
+
+    >>> net = Supernet(compofa_tf.families.mobilenet_v3(classes=10))
+    >>> net(images, net.space.smallest(128))              # static graph of one subnet
+    >>> net(images, tf.constant(net.space.encode(arch)))  # inside a tf.function: one graph for all subnets
+
+    Call arguments:
+      images: float32 ``[batch, height, width, 3]``, already normalised. Height and width may be unknown in a graph.
+      arch: An ``Arch``, or its code: int32 ``[space.code_size]``. With a code each elastic slot is a ``tf.switch_case``
+        over its few options with static channel counts, so that one trace serves the whole space. The resolution in
+        it says nothing here: the images have theirs.
+      training: Whether batch norm uses the statistics of the batch; False: the stored ones.
+      rate: If given, batch statistics are used and the stored ones of the leading channels move towards them.
+
+    Returns logits, float32 ``[batch, classes]``.
+
+    Args:
+      space: The space. All variables exist when the constructor returns.
+      seed: Seed of the initial weights.
+    """
+
+    def __init__(self, space: Space, *, seed: int = 0, name: str = "supernet") -> None:
+        super().__init__(name=name)
+        self.space = space
+        self.seed = seed
+        self.slot_layers = [blocks.ElasticUnit(slot, epsilon=space.epsilon, seed=seed) for slot in space.slots]
+        self.built = True
+
+    def __call__(self, images: Any, arch: Arch | Any, **kwargs: Any) -> tf.Tensor:
+        """Lets ``arch`` be given by position; Keras takes only tensors there."""
+        return super().__call__(images, arch=arch, **kwargs)
+
+    def call(
+        self,
+        images: tf.Tensor,
+        arch: Arch | tf.Tensor,
+        training: bool = False,
+        rate: tf.Tensor | float | None = None,
+    ) -> tf.Tensor:
+        """Runs one subnet; see the class."""
+        return self.run_slots(images, arch, slice(None), training=training, rate=rate)
+
+    def run_slots(
+        self,
+        x: tf.Tensor,
+        arch: Arch | tf.Tensor,
+        slots: slice,
+        *,
+        training: bool = False,
+        rate: tf.Tensor | float | None = None,
+    ) -> tf.Tensor:
+        """Runs consecutive slots (a slice of ``space.slots``) on the map that the slots before them wrote."""
+        choose = self._by_arch(arch) if isinstance(arch, Arch) else self._by_code(tf.convert_to_tensor(arch))
+        for slot, layer in zip(self.space.slots[slots], self.slot_layers[slots]):
+            x = choose(slot, functools.partial(layer, training=training, rate=rate), x)
+        return x
+
+    def _by_arch(self, arch: Arch) -> Any:
+        units = {unit.name: unit for unit in self.space.units(arch)}
+
+        def choose(slot: Slot, layer: Any, x: tf.Tensor) -> tf.Tensor:
+            return layer(x, unit=units[slot.name]) if slot.name in units else x
+
+        return choose
+
+    def _by_code(self, code: tf.Tensor) -> Any:
+        if code.shape.as_list() != [self.space.code_size] or code.dtype != tf.int32:
+            raise InputError(
+                f"A code of this space is int32 [{self.space.code_size}]. Received: {code.dtype.name} {code.shape}"
+            )
+        position = {slot.name: i for i, slot in enumerate(self.space.elastic_slots)}
+
+        def choose(slot: Slot, layer: Any, x: tf.Tensor) -> tf.Tensor:
+            if not slot.elastic:
+                return layer(x, unit=slot.options[0])
+            branches = [functools.partial(_branch, layer, x, unit) for unit in slot.options]
+            return tf.switch_case(code[position[slot.name]], branches, name=slot.name)
+
+        return choose
+
+    def calibration_step(self, images: tf.Tensor, arch: Arch | tf.Tensor, rate: tf.Tensor | float) -> tf.Tensor:
+        """Runs with batch statistics and moves the stored ones by ``rate``; see ``subnet.calibrate``."""
+        return self(images, arch, training=False, rate=rate)
+
+    @functools.cached_property
+    def calibration_function(self) -> Any:
+        """``calibration_step`` as one compiled function for all subnets and image sizes."""
+        return tf.function(self.calibration_step, input_signature=(*self._signature, tf.TensorSpec([], tf.float32)))
+
+    @functools.cached_property
+    def inference_function(self) -> Any:
+        """``call`` with stored statistics as one compiled function for all subnets and image sizes."""
+        return tf.function(lambda images, code: self(images, code), input_signature=self._signature)
+
+    @property
+    def _signature(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+        images = tf.TensorSpec([None, None, None, 3], tf.float32, "images")
+        return images, tf.TensorSpec([self.space.code_size], tf.int32, "code")
+
+    @functools.cached_property
+    def variables_by_name(self) -> dict[str, Any]:
+        """Every variable under its stable name ``unit/part/tensor``."""
+        return {
+            f"{layer.name}/{name}": variable
+            for layer in self.slot_layers
+            for name, variable in layer.variables_by_name().items()
+        }
+
+    @property
+    def kernel_variables(self) -> list[Any]:
+        """The variables that weight decay acts on: kernels and kernel transforms, no bias and no batch norm."""
+        free = ("bias", "gamma", "beta", "moving_mean", "moving_variance")
+        return [v for name, v in self.variables_by_name.items() if name.rsplit("/", 1)[1] not in free]
+
+    def layer_of(self, unit: Unit) -> blocks.ElasticUnit:
+        """Returns the layer that holds the weights of a unit."""
+        return next(layer for layer in self.slot_layers if layer.name == unit.name)
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Returns a copy of every variable by stable name."""
+        return {name: np.array(variable) for name, variable in self.variables_by_name.items()}
+
+    def set_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Sets every variable; nothing is changed when a name is missing, extra or of another shape.
+
+        Raises:
+          InputError: Naming what does not fit.
+        """
+        variables = self.variables_by_name
+        missing, extra = sorted(variables.keys() - state.keys()), sorted(state.keys() - variables.keys())
+        wrong = [
+            f"{name} {np.shape(state[name])} instead of {tuple(variables[name].shape)}"
+            for name in variables.keys() & state.keys()
+            if np.shape(state[name]) != tuple(variables[name].shape)
+        ]
+        for word, names in (("are missing", missing), ("are not of this space", extra), ("have another shape", wrong)):
+            if names:
+                shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+                raise InputError(f"These weights do not fit the space {self.space!r}: {shown} {word}.")
+        for name, variable in variables.items():
+            variable.assign(state[name])
+
+    def save(self, folder: str | os.PathLike[str], *, recipe_hash: str | None = None, **extra: Any) -> None:
+        """Writes ``weights.npz`` and ``supernet.json`` to a folder, each atomically.
+
+        Args:
+          folder: Created when absent.
+          recipe_hash: Recorded in ``supernet.json``.
+          **extra: JSON-serialisable entries recorded there (labels, normalisation).
+        """
+        with files.atomic_write(Path(folder) / "weights.npz") as temporary:
+            np.savez(temporary, **self.get_state())
+        digest = files.sha256(Path(folder) / "weights.npz")
+        payload = {"space": self.space.to_json(), "weights_sha256": digest, **extra}
+        files.write_json(Path(folder) / "supernet.json", payload, kind="supernet", recipe_hash=recipe_hash)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Supernet:
+        """Returns the supernet of ``save``, or of a work directory whose training has finished.
+
+        Raises:
+          InputError: If there is none, or a file is truncated or does not belong.
+        """
+        path = Path(folder)
+        path = path if (path / "supernet.json").exists() else path / "supernet"
+        if not (path / "supernet.json").exists():
+            raise InputError(
+                f"There is no trained supernet in {folder}; run `compofa train` with this work directory first."
+            )
+        description = files.read_json(path / "supernet.json", kind="supernet")
+        net = cls(Space.from_json(description["space"]))
+        net.set_state(read_arrays(path / "weights.npz"))
+        return net
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads an ``.npz`` of plain arrays; a truncated, damaged or foreign file is an ``InputError`` that names it."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, AttributeError) as error:
+        raise InputError(f"{path} is truncated or not a weights file ({error}); restore it or train again.") from error
+
+
+def _branch(layer: Any, x: tf.Tensor, unit: Unit | None) -> tf.Tensor:
+    return tf.identity(x) if unit is None else layer(x, unit=unit)

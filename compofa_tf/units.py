@@ -1,0 +1,268 @@
+"""The parts a network is made of, every size decided: plain data from which layers, costs and table keys are derived.
+
+A *unit* is a named part of one concrete network (a convolution with its normalisation, an inverted bottleneck, the
+pooling, the classifier). A unit lists its *kernels*, and those alone know weights, multiply-adds and parameters, so
+that the elastic layers, the plain Keras model, the cost and the latency tables cannot disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+Activation = Literal["linear", "relu", "relu6", "hard_swish"]
+
+
+def make_divisible(value: float, *, divisor: int = 8) -> int:
+    """Rounds a channel count to a multiple of ``divisor``, never more than 10 % down.
+
+    The rule of the published MobileNet family: add half a divisor and floor; when that loses more than 10 %, go one up.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def output_size(size: int, stride: int) -> int:
+    """Returns the side of a feature map after a convolution with odd kernel k and padding k // 2 on every side."""
+    return (size - 1) // stride + 1
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One convolution or matrix with its optional bias and batch norm.
+
+    Attributes:
+      part: Name inside its unit, for example ``"expand"``; with the unit's name it names every weight.
+      kind: ``"conv"``, ``"depthwise"`` or ``"dense"``.
+      in_channels: Channels read.
+      out_channels: Channels written (equal to ``in_channels`` when depthwise).
+      size: Side of the square kernel.
+      stride: Stride in both directions.
+      norm: Whether batch norm follows.
+      bias: Whether it has a bias.
+      pooled: Whether it works on the globally pooled 1x1 map (squeeze-and-excite).
+    """
+
+    part: str
+    kind: Literal["conv", "depthwise", "dense"]
+    in_channels: int
+    out_channels: int
+    size: int = 1
+    stride: int = 1
+    norm: bool = True
+    bias: bool = False
+    pooled: bool = False
+
+    @property
+    def weights(self) -> int:
+        """Number of entries of the kernel itself."""
+        per_output = self.size**2 * (1 if self.kind == "depthwise" else self.in_channels)
+        return per_output * self.out_channels
+
+    @property
+    def params(self) -> int:
+        """Trainable entries: kernel, bias, batch-norm gamma and beta."""
+        return self.weights + self.out_channels * (self.bias + 2 * self.norm)
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-adds of one image whose *output* map has ``height`` x ``width`` pixels."""
+        return self.weights * height * width
+
+
+@dataclass(frozen=True)
+class ConvUnit:
+    """Convolution, optional batch norm, activation."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: int = 1
+    stride: int = 1
+    activation: Activation = "linear"
+    norm: bool = True
+    bias: bool = False
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The single convolution."""
+        kernel = Kernel(
+            "conv",
+            "conv",
+            self.in_channels,
+            self.out_channels,
+            self.kernel,
+            self.stride,
+            self.norm,
+            self.bias,
+        )
+        return (kernel,)
+
+    @property
+    def key(self) -> str:
+        """Every size that decides the computation."""
+        tail = ("-bn" if self.norm else "") + ("-bias" if self.bias else "")
+        return f"conv({self.in_channels}-{self.out_channels}-k{self.kernel}-s{self.stride}-{self.activation}{tail})"
+
+
+@dataclass(frozen=True)
+class BlockUnit:
+    """Inverted bottleneck: expand 1x1, depthwise, optional squeeze-and-excite, project 1x1, optional shortcut.
+
+    Attributes:
+      middle: Channels between expansion and projection.
+      se_channels: Hidden channels of squeeze-and-excite; 0 for none.
+      shortcut: Whether the input is added to the output.
+      expansion: Whether there is an expansion at all (the first block of the network has none).
+    """
+
+    name: str
+    in_channels: int
+    middle: int
+    out_channels: int
+    kernel: int
+    stride: int
+    activation: Activation
+    se_channels: int = 0
+    shortcut: bool = False
+    expansion: bool = True
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Expansion, depthwise, squeeze-and-excite (reduce, restore), projection, in execution order."""
+        found = []
+        if self.expansion:
+            found.append(Kernel("expand", "conv", self.in_channels, self.middle))
+        found.append(Kernel("depth", "depthwise", self.middle, self.middle, self.kernel, self.stride))
+        if self.se_channels:
+            found.append(
+                Kernel(
+                    "reduce",
+                    "conv",
+                    self.middle,
+                    self.se_channels,
+                    norm=False,
+                    bias=True,
+                    pooled=True,
+                )
+            )
+            found.append(
+                Kernel(
+                    "restore",
+                    "conv",
+                    self.se_channels,
+                    self.middle,
+                    norm=False,
+                    bias=True,
+                    pooled=True,
+                )
+            )
+        found.append(Kernel("project", "conv", self.middle, self.out_channels))
+        return tuple(found)
+
+    @property
+    def key(self) -> str:
+        """Every size that decides the computation."""
+        tail = (f"-se{self.se_channels}" if self.se_channels else "") + ("-add" if self.shortcut else "")
+        tail += "" if self.expansion else "-noexp"
+        sizes = f"{self.in_channels}-{self.middle}-{self.out_channels}"
+        return f"block({sizes}-k{self.kernel}-s{self.stride}-{self.activation}{tail})"
+
+
+@dataclass(frozen=True)
+class PoolUnit:
+    """Global average pooling to a 1x1 map."""
+
+    name: str
+    key: str = dataclasses.field(default="pool", init=False)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """No weights."""
+        return ()
+
+
+@dataclass(frozen=True)
+class DenseUnit:
+    """The classifier: flatten and multiply, with bias."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The single matrix."""
+        return (
+            Kernel(
+                "dense",
+                "dense",
+                self.in_channels,
+                self.out_channels,
+                norm=False,
+                bias=True,
+            ),
+        )
+
+    @property
+    def key(self) -> str:
+        """Every size that decides the computation."""
+        return f"dense({self.in_channels}-{self.out_channels})"
+
+
+Unit = ConvUnit | BlockUnit | PoolUnit | DenseUnit
+
+
+@dataclass(frozen=True)
+class Op:
+    """One weighted operation at a given image size.
+
+    Attributes:
+      name: ``unit/part``.
+      kind: ``"conv"``, ``"depthwise"`` or ``"dense"``.
+      in_shape: ``(height, width, channels)`` read.
+      out_shape: ``(height, width, channels)`` written.
+      kernel: Side of the kernel.
+      stride: Stride.
+      macs: Multiply-adds of one image.
+      params: Trainable entries.
+    """
+
+    name: str
+    kind: str
+    in_shape: tuple[int, int, int]
+    out_shape: tuple[int, int, int]
+    kernel: int
+    stride: int
+    macs: int
+    params: int
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def unit_ops(unit: Unit, height: int, width: int) -> tuple[tuple[Op, ...], int, int]:
+    """Returns the operations of a unit on a ``height`` x ``width`` map, and the size of the map it writes."""
+    if isinstance(unit, PoolUnit):
+        return (), 1, 1
+    ops = []
+    for kernel in unit.kernels:
+        in_size = (1, 1) if kernel.pooled else (height, width)
+        out_size = (
+            output_size(in_size[0], kernel.stride),
+            output_size(in_size[1], kernel.stride),
+        )
+        ops.append(
+            Op(
+                name=f"{unit.name}/{kernel.part}",
+                kind=kernel.kind,
+                in_shape=(*in_size, kernel.in_channels),
+                out_shape=(*out_size, kernel.out_channels),
+                kernel=kernel.size,
+                stride=kernel.stride,
+                macs=kernel.macs(*out_size),
+                params=kernel.params,
+            )
+        )
+        if not kernel.pooled:
+            height, width = out_size
+    return tuple(ops), height, width
