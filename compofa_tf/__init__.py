@@ -42,12 +42,12 @@ _NAMES = {
     "export_tflite": "deploy.export",
     "extract": "subnet",
     "report": "reports",
-    "search": "search.exact",
     "train": "training",
 }
-_MODULES = ("cost", "deploy", "families", "latency", "layers", "losses", "recipes", "schedules")
+_MODULES = ("cost", "deploy", "families", "latency", "layers", "losses", "recipes", "schedules", "search")
+"""``search`` is a module that can be called."""
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "AccuracyTable",
     "Arch",
     "Artifact",

@@ -46,10 +46,13 @@ class Arch:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Arch:
         """Inverse of ``to_json``; whether a space has the result is for ``Space`` to say."""
-        try:
-            lists = {key: tuple(content[key]) for key in ("depths", "expands", "kernels")}
-            return cls(**lists, resolution=int(content["resolution"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"Not an architecture: depths, expands, kernels, resolution. Received: {content!r}"
-            ) from error
+        found = content if isinstance(content, dict) else {}
+        lists: list[Any] = [found.get(key) for key in ("depths", "expands", "kernels")]
+        if not all(isinstance(entries, (list, tuple)) and all(map(_is_number, entries)) for entries in lists):
+            raise InputError(f"Not an architecture: depths, expands, kernels, resolution. Received: {content!r}")
+        depths, expands, kernels = (tuple(entries) for entries in lists)
+        return cls(depths, expands, kernels, found.get("resolution", 0))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))

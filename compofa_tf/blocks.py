@@ -97,6 +97,7 @@ class ElasticUnit(keras.layers.Layer):
 
     def __init__(self, slot: Slot, *, epsilon: float, seed: int = 0) -> None:
         super().__init__(name=slot.name)
+        self.slot, self.epsilon, self.seed = slot, epsilon, seed
         self.kernels: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}
         per_part: dict[str, list[Kernel]] = {}
@@ -104,12 +105,11 @@ class ElasticUnit(keras.layers.Layer):
             for kernel in unit.kernels if unit else ():
                 per_part.setdefault(kernel.part, []).append(kernel)
         for part, found in per_part.items():
-            self._create(part, found, epsilon, seed)
+            self._create(part, found)
         self.built = True
 
-    def _create(self, part: str, found: list[Kernel], epsilon: float, seed: int) -> None:
-        first = found[0]
-        name = f"{self.name}_{part}"
+    def _create(self, part: str, found: list[Kernel]) -> None:
+        first, seed, name = found[0], self.seed, f"{self.name}_{part}"
         in_channels, out_channels = (max(getattr(k, key) for k in found) for key in ("in_channels", "out_channels"))
         layer: Any
         if first.kind == "conv":
@@ -126,7 +126,7 @@ class ElasticUnit(keras.layers.Layer):
         layer.build((None, in_channels) if first.kind == "dense" else (None, None, None, in_channels))
         self.kernels[part] = layer
         if first.norm:
-            self.norms[part] = layers.ElasticBatchNormalization(epsilon=epsilon, name=f"{name}_bn")
+            self.norms[part] = layers.ElasticBatchNormalization(epsilon=self.epsilon, name=f"{name}_bn")
             self.norms[part].build((None, None, None, out_channels))
 
     def call(
@@ -134,6 +134,10 @@ class ElasticUnit(keras.layers.Layer):
     ) -> tf.Tensor:
         """Computes one option; see the class."""
         return run(unit, ElasticKit(self, training, rate), x)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, the slot as it is: a supernet is saved as its space, not by Keras."""
+        return {"slot": self.slot, "epsilon": self.epsilon, "seed": self.seed}
 
     def variables_by_name(self) -> dict[str, Any]:
         """Returns every variable under its stable name ``part/tensor``."""
@@ -149,7 +153,7 @@ class ElasticUnit(keras.layers.Layer):
         return named
 
     def sliced(self, kernel: Kernel) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Returns the weights that stock layers of this size hold: kernel (and bias), and the batch norm's four vectors."""
+        """Returns what stock layers of this size hold: kernel (and bias), and the four vectors of batch norm."""
         layer = self.kernels[kernel.part]
         if kernel.kind == "depthwise":
             weights = [layer.sliced(kernel.in_channels, kernel.size)]

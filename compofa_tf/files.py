@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -82,7 +83,7 @@ def write_json(
 
     Args:
       path: The file, written atomically.
-      payload: JSON-serialisable mapping; its keys may not collide with the header's.
+      payload: JSON-serialisable mapping; keys of the header in it (from a file read before) are replaced.
       kind: What the file is, for example ``"latency_table"``.
       recipe_hash: ``Recipe.hash`` of the run that the file belongs to, if any.
       overwrite: Whether an existing file may be replaced.
@@ -115,10 +116,11 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:
         raise InputError(f"{path} is not a {kind} file. Received: kind={found!r}")
-    if content.get("schema_version", 0) > SCHEMA_VERSION:
+    schema = content.get("schema_version")
+    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
         raise InputError(
             f"{path} was written by a newer version of compofa_tf; upgrade to read it. "
-            f"Received: schema_version={content['schema_version']}"
+            f"Received: schema_version={schema!r}"
         )
     return content
 
@@ -130,3 +132,16 @@ def sha256(path: str | os.PathLike[str]) -> str:
         while chunk := content.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps two commands from writing to one work directory at a time; ``InputError`` if another one does."""
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"Another command is working in {folder}; wait for it or use another --workdir.") from None
+        yield

@@ -43,8 +43,8 @@ def hard_swish(x: tf.Tensor) -> tf.Tensor:
 def symmetric_padding(kernel_size: int, strides: int) -> str | list[list[int]]:
     """Returns the padding argument that puts ``kernel_size // 2`` zeros on every side of an NHWC map.
 
-    At stride 1 that is TensorFlow's ``SAME``; at stride 2 it is not (``SAME`` pads even sizes on one side only), and the
-    published PyTorch networks use the symmetric one.
+    At stride 1 that is TensorFlow's ``SAME``; at stride 2 it is not (``SAME`` pads even sizes on one side only), and
+    the published PyTorch networks use the symmetric one.
     """
     side = [kernel_size // 2] * 2
     return "SAME" if strides == 1 else [[0, 0], side, side, [0, 0]]
@@ -79,7 +79,7 @@ class _Elastic(keras.layers.Layer):
         super().__init__(**kwargs)
         self.seed = seed
 
-    def _add_kernel(self, name: str, shape: Sequence[int], scale: float, mode: str, distribution: str) -> Any:
+    def _add_kernel(self, name: str, shape: Sequence[int | None], scale: float, mode: str, distribution: str) -> Any:
         seed = zlib.crc32(f"{self.seed}/{self.name}/{name}".encode()) % 2**31
         initializer = keras.initializers.VarianceScaling(scale, mode, distribution, seed=seed)
         return self.add_weight(name=name, shape=tuple(shape), initializer=initializer)
@@ -92,8 +92,8 @@ class _Elastic(keras.layers.Layer):
 class ElasticConv2D(_Elastic):
     """2-D convolution with elastic input and output channels.
 
-    ``y = conv(x, kernel[:, :, :in, :filters]) + bias[:filters]`` with symmetric zero padding ``kernel_size // 2``, where
-    ``in`` is the number of channels of ``x``. A narrower subnet uses the *first* channels.
+    ``y = conv(x, kernel[:, :, :in, :filters]) + bias[:filters]`` with symmetric zero padding ``kernel_size // 2``,
+    where ``in`` is the number of channels of ``x``. A narrower subnet uses the *first* channels.
 
     Call arguments:
       x: float ``[batch, height, width, in]``, ``in`` at most the channels it was built with.
@@ -174,6 +174,8 @@ class ElasticDepthwiseConv2D(_Elastic):
     ) -> None:
         super().__init__(**kwargs)
         sizes = (kernel_sizes,) if isinstance(kernel_sizes, int) else tuple(kernel_sizes)
+        if not sizes:
+            raise InputError("kernel_sizes needs at least one size. Received: kernel_sizes=()")
         for size in sizes:
             _check_odd(size)
         _check_positive(strides=strides)
@@ -296,7 +298,10 @@ class ElasticBatchNormalization(keras.layers.Layer):
     def sliced(self, channels: int) -> tuple[Any, Any, Any, Any]:
         """Returns gamma, beta, moving mean and moving variance, each ``[channels]``."""
         _check_fits(self, channels=(channels, self.gamma.shape[0]))
-        return tuple(_lead(v, channels) for v in (self.gamma, self.beta, self.moving_mean, self.moving_variance))  # type: ignore[return-value]
+        gamma, beta, mean, variance = (
+            _lead(v, channels) for v in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        )
+        return gamma, beta, mean, variance
 
     def call(self, x: tf.Tensor, training: bool = False, rate: tf.Tensor | float | None = None) -> tf.Tensor:
         """Normalises; see the class."""
@@ -340,7 +345,7 @@ def _lead(variable: Any, *sizes: int | None) -> tf.Tensor:
 
 def _check_fits(layer: keras.layers.Layer, **sizes: tuple[int | None, int]) -> None:
     for name, (size, largest) in sizes.items():
-        if size is None or not 0 < size <= largest:
+        if not isinstance(size, (int, np.integer)) or not 0 < size <= largest:
             raise InputError(f"{name} of {layer.name} must be in 1..{largest}. Received: {name}={size!r}")
 
 

@@ -31,8 +31,8 @@ def arch_of(space: Space, name: str) -> Arch:
     parts = {part[:1]: part[1:] for part in text.split("-")}
     try:
         depths = [int(digit) for digit in parts["d"]]
-        free = {word: _digits(space, parts[letter]) for letter, word in _free(space, "expands", "kernels")}
-        arch = space.arch(depths=depths, resolution=int(parts["r"]), **free)
+        free = {letter: _digits(space, parts[letter]) for letter, _ in _free(space, (), ())}
+        arch = space.arch(depths=depths, resolution=int(parts["r"]), expands=free.get("e"), kernels=free.get("k"))
     except (KeyError, ValueError) as error:
         example = name_of(space, space.smallest(224))
         raise InputError(

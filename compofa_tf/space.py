@@ -241,7 +241,7 @@ class Space:
                 raise InputError("sample needs a resolution or a list of resolutions to draw from.")
             resolution = int(resolutions[int(rng.integers(len(resolutions)))])
         depths: list[int] = []
-        drawn: tuple[list[Expand], list[int]] = ([], [])
+        drawn: tuple[list[Any], list[Any]] = ([], [])
         for stage in self.stages:
             depths.append(stage.depths[_draw(rng, len(stage.depths), depth_weights)])
             for _ in range(max(stage.depths)):
@@ -378,9 +378,10 @@ class Space:
 
     def ops(self, arch: Arch) -> tuple[Op, ...]:
         """Returns the weighted operations of a member at its resolution."""
+        units = self.units(arch)
         height = width = arch.resolution
         ops: list[Op] = []
-        for unit in self.units(arch):
+        for unit in units:
             found, height, width = unit_ops(unit, height, width)
             ops += found
         return tuple(ops)

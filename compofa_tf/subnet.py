@@ -102,7 +102,7 @@ def calibrate(net: Supernet, arch: Arch, images: Any, *, batch_size: int = 256) 
 
 
 def image_batches(images: Any, batch_size: int) -> Iterable[tf.Tensor]:
-    """Yields float32 image batches from an array ``[count, height, width, 3]`` or from batches with or without labels."""
+    """Yields float32 batches from an array ``[count, height, width, 3]`` or from batches with or without labels."""
     if isinstance(images, (np.ndarray, tf.Tensor)):
         if len(images.shape) != 4:
             raise InputError(f"Images must be [count, height, width, 3]. Received: shape={tuple(images.shape)}")

@@ -6,7 +6,7 @@ import functools
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from compofa_tf.errors import InputError
 from compofa_tf.space import Arch, Space
 from compofa_tf.stages import Slot
 from compofa_tf.units import Unit
+
+_Compute = Callable[["Unit | None"], tf.Tensor]
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -37,8 +39,8 @@ class Supernet(keras.Model):
     Call arguments:
       images: float32 ``[batch, height, width, 3]``, already normalised. Height and width may be unknown in a graph.
       arch: An ``Arch``, or its code: int32 ``[space.code_size]``. With a code each elastic slot is a ``tf.switch_case``
-        over its few options with static channel counts, so that one trace serves the whole space. The resolution in
-        it says nothing here: the images have theirs.
+        over its few options with static channel counts, so that one trace serves the whole space. Its entries are not
+        checked (take them from ``space.encode``), and the resolution in it says nothing: the images have theirs.
       training: Whether batch norm uses the statistics of the batch; False: the stored ones.
       rate: If given, batch statistics are used and the stored ones of the leading channels move towards them.
 
@@ -68,6 +70,8 @@ class Supernet(keras.Model):
         rate: tf.Tensor | float | None = None,
     ) -> tf.Tensor:
         """Runs one subnet; see the class."""
+        if len(images.shape) != 4 or images.shape[-1] != 3:
+            raise InputError(f"Images must be [batch, height, width, 3]. Received: shape={tuple(images.shape)}")
         return self.run_slots(images, arch, slice(None), training=training, rate=rate)
 
     def run_slots(
@@ -82,28 +86,24 @@ class Supernet(keras.Model):
         """Runs consecutive slots (a slice of ``space.slots``) on the map that the slots before them wrote."""
         choose = self._by_arch(arch) if isinstance(arch, Arch) else self._by_code(tf.convert_to_tensor(arch))
         for slot, layer in zip(self.space.slots[slots], self.slot_layers[slots]):
-            x = choose(slot, functools.partial(layer, training=training, rate=rate), x)
+            x = choose(slot, functools.partial(_compute, layer, x, training, rate))
         return x
 
-    def _by_arch(self, arch: Arch) -> Any:
+    def _by_arch(self, arch: Arch) -> Callable[[Slot, _Compute], tf.Tensor]:
         units = {unit.name: unit for unit in self.space.units(arch)}
+        return lambda slot, compute: compute(units.get(slot.name))
 
-        def choose(slot: Slot, layer: Any, x: tf.Tensor) -> tf.Tensor:
-            return layer(x, unit=units[slot.name]) if slot.name in units else x
-
-        return choose
-
-    def _by_code(self, code: tf.Tensor) -> Any:
-        if code.shape.as_list() != [self.space.code_size] or code.dtype != tf.int32:
+    def _by_code(self, code: tf.Tensor) -> Callable[[Slot, _Compute], tf.Tensor]:
+        if not code.shape.is_compatible_with([self.space.code_size]) or code.dtype != tf.int32:
             raise InputError(
                 f"A code of this space is int32 [{self.space.code_size}]. Received: {code.dtype.name} {code.shape}"
             )
         position = {slot.name: i for i, slot in enumerate(self.space.elastic_slots)}
 
-        def choose(slot: Slot, layer: Any, x: tf.Tensor) -> tf.Tensor:
+        def choose(slot: Slot, compute: _Compute) -> tf.Tensor:
             if not slot.elastic:
-                return layer(x, unit=slot.options[0])
-            branches = [functools.partial(_branch, layer, x, unit) for unit in slot.options]
+                return compute(slot.options[0])
+            branches = [functools.partial(compute, unit) for unit in slot.options]
             return tf.switch_case(code[position[slot.name]], branches, name=slot.name)
 
         return choose
@@ -158,17 +158,24 @@ class Supernet(keras.Model):
         """
         variables = self.variables_by_name
         missing, extra = sorted(variables.keys() - state.keys()), sorted(state.keys() - variables.keys())
+        arrays = {name: np.asarray(value) for name, value in state.items()}
         wrong = [
-            f"{name} {np.shape(state[name])} instead of {tuple(variables[name].shape)}"
-            for name in variables.keys() & state.keys()
-            if np.shape(state[name]) != tuple(variables[name].shape)
+            f"{name} {arrays[name].shape} instead of {tuple(variable.shape)}"
+            for name, variable in variables.items()
+            if name in arrays and arrays[name].shape != tuple(variable.shape)
         ]
-        for word, names in (("are missing", missing), ("are not of this space", extra), ("have another shape", wrong)):
+        kinds = [name for name, array in arrays.items() if array.dtype.kind not in "fiu"]
+        for word, names in (
+            ("are missing", missing),
+            ("are not of this space", extra),
+            ("have another shape", wrong),
+            ("are not numbers", kinds),
+        ):
             if names:
                 shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
                 raise InputError(f"These weights do not fit the space {self.space!r}: {shown} {word}.")
         for name, variable in variables.items():
-            variable.assign(state[name])
+            variable.assign(arrays[name])
 
     def save(self, folder: str | os.PathLike[str], *, recipe_hash: str | None = None, **extra: Any) -> None:
         """Writes ``weights.npz`` and ``supernet.json`` to a folder, each atomically.
@@ -178,8 +185,9 @@ class Supernet(keras.Model):
           recipe_hash: Recorded in ``supernet.json``.
           **extra: JSON-serialisable entries recorded there (labels, normalisation).
         """
+        arrays: dict[str, Any] = self.get_state()
         with files.atomic_write(Path(folder) / "weights.npz") as temporary:
-            np.savez(temporary, **self.get_state())
+            np.savez(temporary, **arrays)
         digest = files.sha256(Path(folder) / "weights.npz")
         payload = {"space": self.space.to_json(), "weights_sha256": digest, **extra}
         files.write_json(Path(folder) / "supernet.json", payload, kind="supernet", recipe_hash=recipe_hash)
@@ -198,8 +206,12 @@ class Supernet(keras.Model):
                 f"There is no trained supernet in {folder}; run `compofa train` with this work directory first."
             )
         description = files.read_json(path / "supernet.json", kind="supernet")
-        net = cls(Space.from_json(description["space"]))
-        net.set_state(read_arrays(path / "weights.npz"))
+        weights = path / "weights.npz"
+        state = read_arrays(weights)
+        if files.sha256(weights) != description.get("weights_sha256"):
+            raise InputError(f"{weights} is not the file that {path / 'supernet.json'} describes; train or save again.")
+        net = cls(Space.from_json(description.get("space")))
+        net.set_state(state)
         return net
 
 
@@ -210,9 +222,9 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, AttributeError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is truncated or not a weights file ({error}); restore it or train again.") from error
 
 
-def _branch(layer: Any, x: tf.Tensor, unit: Unit | None) -> tf.Tensor:
-    return tf.identity(x) if unit is None else layer(x, unit=unit)
+def _compute(layer: Any, x: tf.Tensor, training: bool, rate: tf.Tensor | float | None, unit: Unit | None) -> tf.Tensor:
+    return tf.identity(x) if unit is None else layer(x, unit=unit, training=training, rate=rate)

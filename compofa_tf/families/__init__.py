@@ -29,7 +29,7 @@ def get(name: str, **settings: Any) -> Space:
     Raises:
       InputError: For an unknown name or setting.
     """
-    if name not in _FAMILIES:
+    if name not in names():
         raise InputError(f"There is no such family; there are {', '.join(names())}. Received: family={name!r}")
     known = inspect.signature(_FAMILIES[name]).parameters
     unknown = [key for key in settings if key not in known]

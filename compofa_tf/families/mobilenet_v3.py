@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from compofa_tf.errors import InputError
 from compofa_tf.space import Space, Stage
@@ -52,58 +52,46 @@ def mobilenet_v3(
     Raises:
       InputError: For a value outside the lists above.
     """
-    if profile not in ("mobile", "edgetpu"):
-        raise InputError(f"profile must be mobile or edgetpu. Received: profile={profile!r}")
-    if input_size not in STRIDES:
-        raise InputError(f"input_size must be one of {sorted(STRIDES)}. Received: input_size={input_size!r}")
-    if not 0 < width_mult <= 8:
-        raise InputError(f"width_mult must be in (0, 8]. Received: width_mult={width_mult!r}")
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise InputError(f"classes must be a whole number of at least 2. Received: classes={classes!r}")
-    steps = tuple(strides or STRIDES[input_size])
-    if len(steps) != 6 or any(step not in (1, 2) for step in steps):
-        raise InputError(f"strides needs 6 entries of 1 or 2: the stem, then the stages. Received: strides={strides!r}")
-    mobile = profile == "mobile"
-    swish: Activation = "hard_swish" if mobile else "relu6"
-    relu: Activation = "relu" if mobile else "relu6"
-
-    def scaled(width: float) -> int:
-        return make_divisible(width * width_mult)
-
-    first, mix = scaled(16), scaled(1280)
-    inputs = (first, *(scaled(width) for width in WIDTHS))
-    stages = tuple(
-        Stage(
-            in_channels=inputs[i],
-            width=inputs[i + 1],
-            stride=steps[i + 1],
-            activation=swish if HARD_SWISH[i] else relu,
-            squeeze_excite=SQUEEZE_EXCITE[i] and mobile,
-            kernel=KERNELS[i],
-            choices=CHOICES,
-            kernels=(3, 5, 7),
-        )
-        for i in range(len(WIDTHS))
-    )
-    expanded = scaled(WIDTHS[-1] * 6)
-    settings = {
-        "width_mult": width_mult,
+    steps = tuple(strides) if strides else STRIDES.get(input_size, ())
+    _check(width_mult=width_mult, profile=profile, classes=classes, input_size=input_size, strides=steps)
+    settings: dict[str, Any] = {
+        "width_mult": float(width_mult),
         "kernel": kernel,
         "coupling": coupling,
         "profile": profile,
         "classes": classes,
         "input_size": input_size,
     }
+    if steps != STRIDES[input_size]:
+        settings["strides"] = list(steps)
+    swish: Activation = "hard_swish" if profile == "mobile" else "relu6"
+    relu: Activation = "relu" if profile == "mobile" else "relu6"
+    first, *widths, expanded, mix = (make_divisible(width * width_mult) for width in (16, *WIDTHS, 960, 1280))
+    stages = tuple(
+        Stage(
+            in_channels=in_channels,
+            width=width,
+            stride=stride,
+            activation=swish if has_swish else relu,
+            squeeze_excite=has_se and profile == "mobile",
+            kernel=size,
+            choices=CHOICES,
+            kernels=(3, 5, 7),
+        )
+        for in_channels, width, stride, has_swish, has_se, size in zip(
+            (first, *widths), widths, steps[1:], HARD_SWISH, SQUEEZE_EXCITE, KERNELS
+        )
+    )
     return Space(
         family="mobilenet_v3",
-        settings=settings if strides is None else {**settings, "strides": list(steps)},
+        settings=settings,
         stem=(
             ConvUnit("stem", 3, first, 3, steps[0], swish),
             BlockUnit("first", first, first, first, 3, 1, relu, shortcut=True, expansion=False),
         ),
         stages=stages,
         head=(
-            ConvUnit("head_expand", inputs[-1], expanded, activation=swish),
+            ConvUnit("head_expand", widths[-1], expanded, activation=swish),
             PoolUnit("head_pool"),
             ConvUnit("head_mix", expanded, mix, activation=swish, norm=False),
             DenseUnit("classifier", mix, classes),
@@ -113,3 +101,16 @@ def mobilenet_v3(
         profile=profile,
         classes=classes,
     )
+
+
+def _check(*, width_mult: Any, profile: Any, classes: Any, input_size: Any, strides: Sequence[int]) -> None:
+    if profile not in ("mobile", "edgetpu"):
+        raise InputError(f"profile must be mobile or edgetpu. Received: profile={profile!r}")
+    if input_size not in STRIDES:
+        raise InputError(f"input_size must be one of {sorted(STRIDES)}. Received: input_size={input_size!r}")
+    if not isinstance(width_mult, (int, float)) or not 0 < width_mult <= 8:
+        raise InputError(f"width_mult must be in (0, 8]. Received: width_mult={width_mult!r}")
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        raise InputError(f"classes must be a whole number of at least 2. Received: classes={classes!r}")
+    if len(strides) != len(WIDTHS) + 1 or any(stride not in (1, 2) for stride in strides):
+        raise InputError(f"strides needs 6 entries of 1 or 2: the stem, then the stages. Received: strides={strides!r}")

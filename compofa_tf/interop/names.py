@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
 
 from compofa_tf.errors import InputError
 from compofa_tf.space import Space
-from compofa_tf.units import Kernel, Unit
+from compofa_tf.units import BlockUnit, Kernel, Unit
 
 _PARTS = {
     "expand": "inverted_bottleneck.conv",
@@ -57,34 +58,29 @@ def state_from_torch(space: Space, tensors: Mapping[str, np.ndarray]) -> dict[st
     """
     given = {plain(key): value for key, value in tensors.items()}
     state: dict[str, np.ndarray] = {}
-    block = -1
+    blocks = itertools.count()
     for slot in space.slots:
         units = [unit for unit in slot.options if unit is not None]
-        in_block = slot.name == "first" or slot in space.elastic_slots or len(slot.settings[0] or ()) > 0
-        block += in_block
-        for kernel in units[-1].kernels:
-            base = _base(units[-1], block if in_block else None, kernel)
-            size = max(k.size for unit in units for k in unit.kernels if k.part == kernel.part)
-            state.update(_tensors(f"{slot.name}/{kernel.part}", base, kernel, size, given))
-            if (
-                kernel.kind == "depthwise"
-                and len({unit.kernels for unit in units})
-                and space.kernel == "elastic"
-                and slot.elastic
-            ):
-                for name in ("7to5", "5to3"):
-                    state[f"{slot.name}/{kernel.part}/{name}"] = _take(given, f"{base}.{name}_matrix")
+        largest = units[-1]
+        block = next(blocks) if isinstance(largest, BlockUnit) else None
+        for kernel in largest.kernels:
+            name, base = f"{slot.name}/{kernel.part}", _base(largest, block, kernel)
+            state.update(_tensors(name, base, kernel, given))
+            sizes = sorted({k.size for unit in units for k in unit.kernels if k.part == kernel.part}, reverse=True)
+            for larger, smaller in itertools.pairwise(sizes):
+                matrix = f"{larger}to{smaller}"
+                state[f"{name}/{matrix}"] = _take(given, f"{base}.{matrix}_matrix")
     return state
 
 
-def _tensors(name: str, base: str, kernel: Kernel, size: int, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _tensors(name: str, base: str, kernel: Kernel, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     weight = _take(given, f"{base}.weight")
     if kernel.kind == "dense":
         weight = weight.T
     else:
         weight = weight.transpose((2, 3, 0, 1) if kernel.kind == "depthwise" else (2, 3, 1, 0))
-        start = (weight.shape[0] - size) // 2
-        weight = weight[start : start + size, start : start + size]
+        start = (weight.shape[0] - kernel.size) // 2
+        weight = weight[start : start + kernel.size, start : start + kernel.size]
     found = {f"{name}/kernel": weight}
     if kernel.bias:
         found[f"{name}/bias"] = _take(given, f"{base}.bias")

@@ -1,0 +1,144 @@
+"""Our co-training step against the same step in PyTorch, alternating in one run.
+
+One step: teacher forward, forward and backward of four subnets of MobileNetV3 w1.0 (243 subnets, 1000 classes), gradients
+summed, one SGD update. Each measurement is a process of its own, so neither framework's threads disturb the other.
+Needs the extra [torch].
+
+    python benchmarks/train_step.py --resolution 128 --batch 16 --rounds 3 --json train_step.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+DEPTHS = ((2, 2, 2, 2, 2), (4, 4, 4, 4, 4), (2, 3, 4, 3, 2), (3, 4, 2, 4, 3))
+
+
+def measure_ours(resolution: int, batch: int, threads: int, steps: int) -> dict[str, float]:
+    """Times our step in this process: median and minimum seconds, compile time of the whole family."""
+    import numpy as np
+    import tensorflow as tf
+
+    from compofa_tf import families
+    from compofa_tf.recipe import OptimizerSettings
+    from compofa_tf.steps import Nesterov, TrainingStep
+    from compofa_tf.supernet import Supernet
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    space = families.mobilenet_v3()
+    net, teacher = Supernet(space), Supernet(space, seed=1)
+    step = TrainingStep(net, Nesterov(net, OptimizerSettings()), teacher=teacher)
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.standard_normal((batch, resolution, resolution, 3), np.float32))
+    labels = tf.constant(rng.integers(0, 1000, batch), tf.int32)
+    codes = tf.constant(np.stack([space.encode(space.arch(depths=d, resolution=resolution)) for d in DEPTHS]))
+    started = time.perf_counter()
+    step(images, labels, codes, 1e-3, 1.0)
+    compile_s = time.perf_counter() - started
+    step(images, labels, codes, 1e-3, 1.0)
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        step(images, labels, codes, 1e-3, 1.0).numpy()
+        times.append(time.perf_counter() - started)
+    return {"step_s_median": statistics.median(times), "step_s_min": min(times), "compile_s": compile_s}
+
+
+def measure_static(resolution: int, batch: int, threads: int) -> dict[str, float]:
+    """Times the first call of a training step that was traced for one subnet only."""
+    import numpy as np
+    import tensorflow as tf
+
+    from compofa_tf import families
+    from compofa_tf.recipe import OptimizerSettings
+    from compofa_tf.steps import Nesterov, TrainingStep
+    from compofa_tf.supernet import Supernet
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    space = families.mobilenet_v3()
+    net = Supernet(space)
+    arch = space.arch(depths=DEPTHS[2], resolution=resolution)
+    step = TrainingStep(net, Nesterov(net, OptimizerSettings()), arch=arch)
+    images = np.zeros((batch, resolution, resolution, 3), np.float32)
+    started = time.perf_counter()
+    step(images, np.zeros(batch, np.int32), space.encode(arch)[None], 1e-3, 1.0)
+    return {"compile_s": time.perf_counter() - started}
+
+
+def _run(arguments: list[str]) -> dict[str, Any]:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def main() -> None:
+    """Alternates the contestants, prints the table, writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--worker", choices=("ours", "static"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    sizes = (options.resolution, options.batch, options.threads)
+    if options.worker:
+        worker = measure_ours(*sizes, options.steps) if options.worker == "ours" else measure_static(*sizes)
+        print(json.dumps(worker))
+        return
+
+    common = [f"--{name}={getattr(options, name)}" for name in ("resolution", "batch", "threads", "steps")]
+    contestants = {
+        "compofa_tf": [str(Path(__file__).resolve()), "--worker=ours", *common],
+        "PyTorch": [str(HERE / "torch_step.py"), *common],
+        "PyTorch channels-last": [str(HERE / "torch_step.py"), "--channels-last", *common],
+    }
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    for _ in range(options.rounds):
+        for name, arguments in contestants.items():
+            results[name].append(_run(arguments))
+    static = [_run([str(Path(__file__).resolve()), "--worker=static", *common])["compile_s"] for _ in range(2)]
+
+    medians = {name: [round_["step_s_median"] for round_ in rounds] for name, rounds in results.items()}
+    ours = medians["compofa_tf"]
+    print(f"{'':24}{'s per step (median of rounds)':>32}{'range':>18}{'ours is faster by':>20}")
+    for name, values in medians.items():
+        ratio = statistics.median(theirs / mine for theirs, mine in zip(values, ours))
+        print(f"{name:24}{statistics.median(values):32.3f}{min(values):10.3f}-{max(values):.3f}{ratio:19.2f}x")
+    family_s = statistics.median(round_["compile_s"] for round_ in results["compofa_tf"])
+    print(f"first call: whole family {family_s:.1f} s, one statically traced subnet {statistics.median(static):.1f} s")
+    if options.json:
+        report = {
+            "date": datetime.date.today().isoformat(),
+            "cpu": _cpu(),
+            **{name: getattr(options, name) for name in ("resolution", "batch", "threads", "steps", "rounds")},
+            "step_s": medians,
+            "ratio_to_faster_peer": statistics.median(
+                min(peers) / mine for *peers, mine in zip(medians["PyTorch"], medians["PyTorch channels-last"], ours)
+            ),
+            "compile_family_s": family_s,
+            "compile_one_subnet_s": statistics.median(static),
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,361 @@
+"""The command line: one sub-command per stage, each ending with what it wrote and what to run next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags
+from absl.flags import argparse_flags
+
+from compofa_tf._version import __version__
+from compofa_tf.errors import InputError
+from compofa_tf.files import locked
+from compofa_tf.progress import say
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main() -> None:
+    """Entry point of ``compofa``."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app.run(run, flags_parser=parse)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Returns the parsed command line; exits with code 2 when it cannot be parsed."""
+    parser = argparse_flags.ArgumentParser(
+        prog="compofa",
+        description="One trained network, the right model for every device.",
+        epilog="Start with: compofa demo. With --verbosity=1 an error shows its traceback.",
+    )
+    parser.add_argument("--version", action="version", version=f"compofa_tf {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_demo, _space, _train, _evaluate, _measure, _search, _extract, _export, _benchmark, _report, _recipes):
+        add(commands)
+    return parser.parse_args(list(arguments)[1:])
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs a parsed command; returns the exit code. What a user can mend is one line on standard error."""
+    try:
+        options.command(options)
+    except (InputError, OSError) as error:
+        if flags.FLAGS.verbosity > 0:
+            traceback.print_exc()
+        text = " ".join(str(error).split())
+        print(f"compofa: error: {text}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("compofa: interrupted; run the same command again to go on.", file=sys.stderr, flush=True)
+        return 130
+    return 0
+
+
+def _add(commands: Any, name: str, command: Command, text: str, example: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"Example: {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _workdir_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="work directory of the run")
+
+
+def _overwrite_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what an earlier run of this command wrote")
+
+
+def _set_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, for example train.epochs=2"
+    )
+
+
+def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    def convert(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.split(","))
+
+    convert.__name__ = f"comma-separated {kind.__name__}"
+    return convert
+
+
+# Stages
+
+
+def _demo(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import demo
+
+        demo.run(options.workdir, smallest=options.smallest)
+
+    parser = _add(
+        commands, "demo", command, "the whole way on a small data set, in minutes", "compofa demo --workdir runs/demo"
+    )
+    parser.add_argument("--workdir", type=Path, default=Path("runs/demo"), metavar="DIR", help="default: runs/demo")
+    parser.add_argument(
+        "--smallest", action="store_true", help="the shortest form, for a quick check of an installation"
+    )
+
+
+def _train(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import recipes
+        from compofa_tf.quiet import import_tensorflow_quietly
+        from compofa_tf.recipe import Recipe
+
+        named = options.recipe
+        recipe = Recipe.load(named) if named.endswith(".json") or os.path.isdir(named) else recipes.get(named)
+        source = [f"data.source={options.data}"] if options.data else []
+        recipe = recipe.override([*source, *options.set])
+        workdir = options.workdir or Path("runs") / recipe.name
+        import_tensorflow_quietly()
+        from compofa_tf.training import train
+
+        with locked(workdir):
+            train(recipe, workdir=workdir)
+        _next(f"the supernet in {workdir / 'supernet'}", f"compofa measure --workdir {workdir}")
+
+    parser = _add(
+        commands,
+        "train",
+        command,
+        "train a family; run the same command again to resume",
+        "compofa train --recipe small --data folder:photos/ --workdir runs/photos",
+    )
+    parser.add_argument(
+        "--recipe", required=True, metavar="NAME", help="`compofa recipes` lists them; or a recipe.json"
+    )
+    parser.add_argument("--data", metavar="SOURCE", help="digits, folder:PATH or tfds:NAME; default: the recipe's")
+    parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/NAME")
+    _set_option(parser)
+
+
+def _measure(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import workdir as stages
+        from compofa_tf.quiet import import_tensorflow_quietly
+
+        workdir = stages.WorkDir(options.workdir)
+        both = not (options.accuracy or options.latency)
+        _ = workdir.space
+        import_tensorflow_quietly()
+        with locked(options.workdir):
+            if options.accuracy or both:
+                stages.measure_accuracy(workdir, limit=options.limit, sample=options.sample, images=options.images)
+            if options.latency or both:
+                stages.measure_latency(workdir)
+        _next(
+            f"tables in {workdir.accuracy.parent} and {options.workdir / 'latency'}", f"compofa search {_of(options)}"
+        )
+
+    parser = _add(
+        commands,
+        "measure",
+        command,
+        "measure the accuracy of every subnet and the latency table of this machine; resumes",
+        "compofa measure --workdir runs/photos",
+    )
+    _workdir_option(parser)
+    parser.add_argument("--accuracy", action="store_true", help="only the accuracy table")
+    parser.add_argument("--latency", action="store_true", help="only the latency tables")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N subnets, for a quick look")
+    parser.add_argument("--sample", type=int, metavar="N", help="only N subnets drawn at random")
+    parser.add_argument("--images", type=int, metavar="N", help="validation images per subnet")
+
+
+def _search(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import workdir as stages
+
+        workdir = stages.WorkDir(options.workdir)
+        if workdir.front.exists() and not options.overwrite:
+            raise InputError(f"{workdir.front} exists; pass --overwrite to search again.")
+        front = stages.find_front(workdir, budgets_ms=options.budget_ms)
+        say(f"{len(front)} subnets on the front, from {len(front.candidates)} of {front.total} candidates.")
+        say("budget ms  predicted ms  top-1    subnet")
+        for budget_ms, best in front.chosen.items():
+            say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:7.2%}  {best.id}")
+        _next(str(workdir.front), f"compofa export {_of(options)}")
+
+    parser = _add(
+        commands,
+        "search",
+        command,
+        "find the front and the best subnet within each latency budget",
+        "compofa search --workdir runs/photos --budget-ms 5,10,20",
+    )
+    _workdir_option(parser)
+    parser.add_argument(
+        "--budget-ms",
+        type=_numbers(float),
+        default=(),
+        metavar="MS[,MS...]",
+        help="latency budgets; default: the recipe's, or three spread over what is reachable",
+    )
+    _overwrite_option(parser)
+
+
+def _export(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import workdir as stages
+        from compofa_tf.quiet import import_tensorflow_quietly
+
+        workdir = stages.WorkDir(options.workdir)
+        if not workdir.front.exists():
+            raise InputError(f"There is no {workdir.front}: run `compofa search {_of(options)}` first.")
+        import_tensorflow_quietly()
+        with locked(options.workdir):
+            artifacts = stages.export_models(workdir, overwrite=options.overwrite)
+        _next(f"{len(artifacts)} models in {workdir.models}", f"compofa report {_of(options)}")
+
+    parser = _add(
+        commands,
+        "export",
+        command,
+        "write, execute and measure the chosen models as .tflite",
+        "compofa export --workdir runs/photos",
+    )
+    _workdir_option(parser)
+    _overwrite_option(parser)
+
+
+def _report(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf.reports import report
+
+        page = report(options.workdir)
+        _next(str(page), f"open {page} in a browser")
+
+    parser = _add(commands, "report", command, "write report.html", "compofa report --workdir runs/photos")
+    _workdir_option(parser)
+
+
+# Looking at things
+
+
+def _space(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import cost, recipes
+
+        space = recipes.get(options.recipe).override(options.set).space.build(classes=options.classes)
+        say(f"{space!r}")
+        for name, arch in (
+            ("smallest", space.smallest(options.resolution)),
+            ("largest", space.largest(options.resolution)),
+        ):
+            macs, params = cost.macs(space, arch), cost.params(space, arch)
+            say(f"{name}: {space.id(arch)}, {macs / 1e6:.1f} M multiply-adds, {params / 1e6:.2f} M parameters")
+        _next("nothing", f"compofa train --recipe {options.recipe}")
+
+    parser = _add(commands, "space", command, "show the family of a recipe", "compofa space --recipe imagenet")
+    parser.add_argument("--recipe", default="imagenet", metavar="NAME", help="default: imagenet")
+    parser.add_argument("--classes", type=int, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument("--resolution", type=int, default=224, metavar="PX", help="default: 224")
+    _set_option(parser)
+
+
+def _recipes(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import recipes
+
+        for name in recipes.names():
+            say(f"{name:10} {recipes.describe(name)}")
+        _next("nothing", "compofa train --recipe small --data folder:PATH")
+
+    _add(commands, "recipes", command, "list the recipes", "compofa recipes")
+
+
+def _evaluate(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import workdir as stages
+        from compofa_tf.quiet import import_tensorflow_quietly
+
+        workdir = stages.WorkDir(options.workdir)
+        space = workdir.space
+        arch = space.parse(options.arch) if options.arch else None
+        if (arch is None) == (options.model is None):
+            raise InputError("Give --arch (a subnet of the run) or --model (a .keras or .tflite file).")
+        import_tensorflow_quietly()
+        say(str(stages.evaluate(workdir, arch=arch, model=options.model, images=options.images)))
+        _next("nothing", f"compofa report {_of(options)}")
+
+    parser = _add(
+        commands,
+        "evaluate",
+        command,
+        "accuracy of a subnet, a Keras model or a .tflite file on the validation images",
+        "compofa evaluate --workdir runs/demo --arch r32-d23423",
+    )
+    _workdir_option(parser)
+    parser.add_argument("--arch", metavar="ID", help="a subnet, for example r32-d23423; it is calibrated first")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="a .keras or .tflite file")
+    parser.add_argument("--images", type=int, metavar="N", help="validation images; default: all")
+
+
+def _extract(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf import workdir as stages
+        from compofa_tf.quiet import import_tensorflow_quietly
+
+        workdir = stages.WorkDir(options.workdir)
+        arch = workdir.space.parse(options.arch)
+        target = options.output or workdir.models / f"{options.arch}.keras"
+        if target.exists() and not options.overwrite:
+            raise InputError(f"{target} exists; pass --overwrite to replace it.")
+        import_tensorflow_quietly()
+        stages.extract_model(workdir, arch, target)
+        _next(str(target), f"compofa evaluate {_of(options)} --model {target}")
+
+    parser = _add(
+        commands,
+        "extract",
+        command,
+        "a subnet as a plain Keras model, calibrated",
+        "compofa extract --workdir runs/demo --arch r32-d23423",
+    )
+    _workdir_option(parser)
+    parser.add_argument("--arch", required=True, metavar="ID", help="for example r32-d23423")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: models/ID.keras in the work directory")
+    _overwrite_option(parser)
+
+
+def _benchmark(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf.latency.benchmarking import benchmark
+
+        row = benchmark(options.model, device=options.device, threads=options.threads)
+        say(str(row))
+        _next("nothing", "compofa report --workdir DIR shows all models of a run")
+
+    parser = _add(
+        commands, "benchmark", command, "latency of a .tflite file", "compofa benchmark runs/demo/models/m.tflite"
+    )
+    parser.add_argument("model", type=Path, metavar="FILE", help="a .tflite file")
+    parser.add_argument("--device", default="host", metavar="NAME", help="default: host")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+
+
+def _of(options: argparse.Namespace) -> str:
+    return f"--workdir {options.workdir}"
+
+
+def _next(wrote: str, command: str) -> None:
+    if wrote != "nothing":
+        say(f"Wrote {wrote}.")
+    say(f"Next: {command}")
+
+
+if __name__ == "__main__":
+    main()

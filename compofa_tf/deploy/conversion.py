@@ -1,0 +1,177 @@
+"""A Keras model as TFLite bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from compofa_tf.deploy.lowering import lower
+from compofa_tf.errors import InputError
+from compofa_tf.quiet import native_stderr_hidden
+
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+"""float32; float16 weights; int8 weights with float activations (dynamic range); int8 throughout."""
+
+PROFILES = ("mobile", "edgetpu")
+
+
+def convert(
+    model: keras.Model,
+    *,
+    precision: str = "float32",
+    calibrate_on: Any = None,
+    profile: str = "mobile",
+    lowered: bool = True,
+) -> bytes:
+    """Returns a model as TFLite bytes: batch 1, signature ``images`` -> ``logits``. Nothing is checked or written.
+
+    The weights enter the converter as constants. Through ``from_keras_model`` they would go to a saved model and back
+    as variables, which takes several times as long for the same graph.
+
+    Args:
+      model: Functional model with one image input of static size; any outputs.
+      precision: One of ``PRECISIONS``.
+      calibrate_on: Needed for int8: normalised images ``[count, height, width, channels]``, or a dataset of batches of
+        them with or without labels.
+      profile: One of ``PROFILES``; ``"edgetpu"`` models are not lowered.
+      lowered: False gives what the stock converter makes of the model, for comparisons.
+
+    Raises:
+      InputError: If an argument does not fit or the model cannot be converted.
+    """
+    check_names(precision, profile)
+    shape = input_shape(model)
+    if precision == "int8" and calibrate_on is None:
+        raise InputError("int8 needs calibrate_on: some hundred normalised training images, evaluation preprocessing.")
+    target = "edgetpu" if profile == "edgetpu" else f"litert-cpu-{'int8' if precision == 'int8' else 'float'}"
+    module = _frozen(lower(model, target=target) if lowered else model)
+    concrete = module.infer.get_concrete_function(tf.TensorSpec((1, *shape), tf.float32, name="images"))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = lambda: ([image] for image in images_of(calibrate_on, shape))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    errors = _ExplainedErrors()
+    content = b""
+    with _quiet_python(), native_stderr_hidden(), errors:
+        content = converter.convert()
+    errors.reraise()
+    return content
+
+
+def _frozen(model: keras.Model) -> tf.Module:
+    trainable, others = (
+        [tf.constant(weight.numpy()) for weight in weights]
+        for weights in (model.trainable_variables, model.non_trainable_variables)
+    )
+
+    def infer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs, _ = model.stateless_call(trainable, others, images, training=False)
+        flat = keras.tree.flatten(outputs)
+        return {"logits": flat[0]} if len(flat) == 1 else {f"output_{i}": x for i, x in enumerate(flat)}
+
+    module = tf.Module()
+    module.infer = tf.function(infer)
+    return module
+
+
+class _ExplainedErrors:
+    """Keeps errors whose message says everything until what native code printed has been dropped.
+
+    These are our own, and the converter's, whose class is private: an ``InputError`` that names the operations.
+    """
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, InputError) or (kind is not None and kind.__name__ == "ConverterError"):
+            self._error = error
+        return self._error is not None
+
+    def reraise(self) -> None:
+        """Raises what was kept."""
+        if self._error is None:
+            return
+        if isinstance(self._error, InputError):
+            raise self._error
+        text = str(self._error)
+        found = ", ".join(sorted(set(re.findall(r"\btf\.\w+", text)))) or " ".join(text.split())[:200]
+        message = f"LiteRT cannot run this model; replace the layers that make these: {found}."
+        raise InputError(message) from self._error
+
+
+@contextlib.contextmanager
+def _quiet_python() -> Iterator[None]:
+    """Hides the warnings and log lines that every conversion gives and no user can act on."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def check_names(precision: str, profile: str) -> None:
+    """Raises ``InputError`` unless precision and profile are known."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}")
+    if profile not in PROFILES:
+        raise InputError(f"profile must be one of {', '.join(PROFILES)}. Received: profile={profile!r}")
+
+
+def input_shape(model: keras.Model) -> tuple[int, int, int]:
+    """Returns ``(height, width, channels)`` of the model's input.
+
+    Raises:
+      InputError: If there are several inputs or the size is not static.
+    """
+    shapes = [tuple(x.shape) for x in getattr(model, "inputs", None) or ()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:]:
+        raise InputError(
+            "model must have one input [batch, height, width, channels] of known height and width. "
+            f"Received: input shapes {shapes}"
+        )
+    height, width, channels = shapes[0][1:]
+    return int(height), int(width), int(channels)
+
+
+def images_of(source: Any, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+    """Yields single float32 images ``[1, height, width, channels]`` of an array or of a dataset of batches.
+
+    Raises:
+      InputError: If an image has another shape or is not finite.
+    """
+    batches: Iterable[Any] = [source] if isinstance(source, (np.ndarray, tf.Tensor)) else source
+    for element in batches:
+        batch = np.asarray(element[0] if isinstance(element, (tuple, list)) else element, np.float32)
+        if batch.shape[1:] != shape:
+            raise InputError(
+                f"calibrate_on must hold images [count, {', '.join(map(str, shape))}]. Received: shape={batch.shape}"
+            )
+        if not np.isfinite(batch).all():
+            raise InputError("calibrate_on must be finite. Received: NaN or infinity")
+        for index in range(len(batch)):
+            yield batch[index : index + 1]

@@ -1,0 +1,185 @@
+"""Writing a plain Keras model as a ``.tflite`` file that was checked by running it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from compofa_tf import files
+from compofa_tf.deploy import flatbuffer
+from compofa_tf.deploy.artifact import OWN_FIELDS, Artifact, sidecar_of
+from compofa_tf.deploy.conversion import PRECISIONS, PROFILES, check_names, convert, images_of, input_shape
+from compofa_tf.deploy.runtime import Runner, fully_accelerated
+from compofa_tf.errors import InputError
+
+__all__ = ["PRECISIONS", "PROFILES", "Artifact", "convert", "export_tflite"]
+
+_COMPARED_IMAGES = 64
+_RANDOM_IMAGES = 8
+
+# Largest mean |difference| to the Keras model as a share of the range of its logits. Logits that have nothing to do
+# with the input differ by about 0.19 of that range (mean |a - b| of independent normals is 1.13 sigma, some hundred
+# values span 6 sigma): 0.1 is half of useless, 25 of the 256 steps of an int8 output. float32 sums in another order;
+# float16 rounds every weight by up to 2^-11, some fifty layers deep.
+_LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 1e-2, "dynamic": 0.1, "int8": 0.1}
+
+
+def export_tflite(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    precision: str = "float32",
+    calibrate_on: Any = None,
+    profile: str = "mobile",
+    metadata: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Artifact:
+    """Converts a plain Keras model for LiteRT, runs the result against the model, and writes it with its sidecar.
+
+    An int8 model has int8 input and output and per-channel weights; its activations are lowered first
+    (``deploy.lowering``) so that the CPU back end accelerates all of it. Nothing is written unless the file holds only
+    operations that LiteRT has (and only integer ones for int8) and gives the logits of the Keras model.
+
+    Labels and metadata also travel inside the file (``labels.txt``, ``metadata.json``; ``unzip -l`` lists them).
+
+    Args:
+      model: Functional model from normalised float32 ``[batch, height, width, 3]`` to logits ``[batch, classes]``, of
+        static height and width, as ``extract`` returns it.
+      path: Where the ``.tflite`` file goes; its sidecar is ``<path>.json``. Folders are created.
+      precision: One of ``PRECISIONS``.
+      calibrate_on: Normalised images ``[count, height, width, 3]``, or a dataset of batches of them with or without
+        labels; evaluation preprocessing. They decide the ranges of int8, which needs them; the other precisions use
+        them for the comparison only.
+      profile: ``"mobile"``, or ``"edgetpu"`` for models of that profile, which need no lowering.
+      metadata: JSON-serialisable facts for the sidecar: ``arch``, ``recipe_hash``, ``normalization``, ``labels``, ...
+      overwrite: Whether existing files may be replaced.
+
+    Returns:
+      The artifact.
+
+    Raises:
+      InputError: If an argument does not fit, the files exist, the model cannot be converted completely, or the
+        converted model does not agree with it.
+    """
+    target = Path(path)
+    metadata = dict(metadata or {})
+    check_names(precision, profile)
+    _check_metadata(metadata)
+    for existing in (target, sidecar_of(target)):
+        if existing.exists() and not overwrite:
+            raise InputError(f"{existing} exists; pass --overwrite (overwrite=True) to replace it.")
+    shape = input_shape(model)
+    count, images = _sample(calibrate_on, shape)
+    content = convert(model, precision=precision, calibrate_on=calibrate_on, profile=profile)
+    _check_operations(content, precision)
+    agreement = _agreement(model, content, images, precision, calibrated=count > 0)
+    facts = {"precision": precision, "profile": profile, "calibration_images": count if precision == "int8" else 0}
+    content = flatbuffer.append_files(content, _associated({**metadata, **facts}))
+    with files.atomic_write(target, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
+    contents = flatbuffer.inspect(content)
+    record = {
+        "accuracy": None,
+        "latency": None,
+        **metadata,
+        **facts,
+        "file": target.name,
+        "size_bytes": len(content),
+        "sha256": files.sha256(target),
+        "input": _tensor(contents.inputs[0]),
+        "output": _tensor(contents.outputs[0]),
+        "operations": contents.counts,
+        "agreement": agreement,
+        "fully_accelerated": fully_accelerated(content),
+    }
+    artifact = Artifact(target, record)
+    artifact.write()
+    return artifact
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    taken = [name for name in metadata if name in OWN_FIELDS]
+    if taken:
+        raise InputError(f"metadata may not hold {', '.join(taken)}; the export decides them.")
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metadata must be JSON-serialisable ({error}).") from None
+
+
+def _sample(calibrate_on: Any, shape: tuple[int, int, int]) -> tuple[int, np.ndarray]:
+    """Returns how many calibration images there are, and those to compare on: the first ones, or random ones."""
+    if calibrate_on is None:
+        return 0, np.random.default_rng(0).uniform(-1, 1, (_RANDOM_IMAGES, *shape)).astype(np.float32)
+    kept, count = [], 0
+    for image in images_of(calibrate_on, shape):
+        count += 1
+        if count <= _COMPARED_IMAGES:
+            kept.append(image)
+    if not kept:
+        raise InputError("calibrate_on holds no images; give some hundred of them.")
+    return count, np.concatenate(kept)
+
+
+def _check_operations(content: bytes, precision: str) -> None:
+    contents = flatbuffer.inspect(content)
+    if contents.custom_operations:
+        raise InputError(f"The model needs operations that LiteRT lacks: {', '.join(contents.custom_operations)}.")
+    if precision == "int8" and not contents.is_fully_integer:
+        culprits = ", ".join(contents.float_operations) or "unused float tensors"
+        raise InputError(f"The int8 model would compute in floating point: {culprits}; replace those layers.")
+
+
+def _agreement(
+    model: keras.Model, content: bytes, images: np.ndarray, precision: str, *, calibrated: bool
+) -> dict[str, Any]:
+    """Compares the converted model with the Keras one; a gross difference is an error."""
+    expected = np.concatenate(
+        [np.asarray(model(images[i : i + 16], training=False)) for i in range(0, len(images), 16)]
+    )
+    found = Runner(content)(images)
+    difference = np.abs(found.astype(np.float64) - expected)
+    spread = float(expected.max() - expected.min()) or 1.0
+    scale = (flatbuffer.inspect(content).outputs[0].scales or (0.0,))[0]
+    share = float(difference.mean()) / spread
+    if not math.isfinite(share) or share > _LARGEST_DIFFERENCE[precision]:
+        raise InputError(
+            f"The {precision} model does not compute what the Keras model computes; calibrate batch norm first "
+            "(extract(calibrate_on=...)) and calibrate quantization on images like those of the task. Received: mean "
+            f"difference of {share:.1%} of the range of the logits, {_LARGEST_DIFFERENCE[precision]:.1%} allowed"
+        )
+    return {
+        "images": len(images),
+        "on": "calibration images" if calibrated else "random images",
+        "logits_range": spread,
+        "mean_difference": float(difference.mean()),
+        "max_difference": float(difference.max()),
+        "mean_share_of_range": share,
+        "mean_output_steps": float(difference.mean()) / scale if scale else None,
+        "top1_agreement": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+    }
+
+
+def _associated(metadata: dict[str, Any]) -> dict[str, bytes]:
+    inside = {**metadata, "versions": files.versions()}
+    found = {"metadata.json": json.dumps(inside, indent=1, ensure_ascii=False).encode()}
+    if metadata.get("labels"):
+        found["labels.txt"] = "".join(f"{label}\n" for label in metadata["labels"]).encode()
+    return found
+
+
+def _tensor(tensor: flatbuffer.TensorInfo) -> dict[str, Any]:
+    quantized = bool(tensor.scales)
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype.lower(),
+        "scale": tensor.scales[0] if quantized else None,
+        "zero_point": tensor.zero_points[0] if quantized else None,
+    }

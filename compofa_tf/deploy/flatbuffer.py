@@ -1,0 +1,235 @@
+"""What is inside a ``.tflite`` file: operations, data types, quantization, associated files. No TensorFlow.
+
+Read with the schema classes that ``ai_edge_litert`` ships (``schema_py_generated``): the interpreter shows tensors but
+no operations, and TensorFlow's analyzer prints text only.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ai_edge_litert import schema_py_generated as schema
+
+from compofa_tf.errors import InputError
+
+_FLOATS = {"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"}
+_UNREADABLE = (struct.error, IndexError, TypeError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """All operations of a model that have one name and the same data types.
+
+    Attributes:
+      name: As in the schema, for example ``"CONV_2D"``; a custom operation has its own name, ``"FlexErf"``.
+      count: How often it occurs.
+      inputs: Data types read, without repetitions, for example ``("INT8", "INT32")``.
+      outputs: Data types written, without repetitions.
+      custom: Whether the runtime needs code that it does not bring along.
+    """
+
+    name: str
+    count: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    custom: bool
+
+    @property
+    def floating(self) -> bool:
+        """Whether a floating-point tensor goes in or out."""
+        return bool(_FLOATS & {*self.inputs, *self.outputs})
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of the graph.
+
+    Attributes:
+      name: Name that the converter gave.
+      dtype: As in the schema, for example ``"INT8"``.
+      shape: Static shape.
+      scales: Quantization scales: none, one, or one per channel.
+      zero_points: As many integers.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What ``inspect`` found in a file.
+
+    Attributes:
+      operations: Most frequent first.
+      inputs: Input tensors of the first graph.
+      outputs: Output tensors of the first graph.
+      dtypes: Data type -> number of tensors, in all graphs.
+      size_bytes: Bytes in all.
+    """
+
+    operations: tuple[Operation, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    dtypes: Mapping[str, int]
+    size_bytes: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Operation name -> count, whatever the data types."""
+        total: Counter[str] = Counter()
+        for operation in self.operations:
+            total[operation.name] += operation.count
+        return dict(total.most_common())
+
+    @property
+    def custom_operations(self) -> tuple[str, ...]:
+        """Names of operations that LiteRT alone cannot run (custom and Flex)."""
+        return tuple(sorted({operation.name for operation in self.operations if operation.custom}))
+
+    @property
+    def float_operations(self) -> tuple[str, ...]:
+        """Names of operations that read or write floating point."""
+        return tuple(sorted({operation.name for operation in self.operations if operation.floating}))
+
+    @property
+    def precision(self) -> str:
+        """``"int8"``, ``"dynamic"`` (integer weights, float activations), ``"float16"`` (weights) or ``"float32"``."""
+        if self.is_fully_integer:
+            return "int8"
+        quantized = [name for name in ("INT8", "INT4", "FLOAT16") if name in self.dtypes]
+        return {"FLOAT16": "float16"}.get(quantized[0], "dynamic") if quantized else "float32"
+
+    @property
+    def is_fully_integer(self) -> bool:
+        """Whether no tensor is floating point and no operation is custom."""
+        return not (_FLOATS & set(self.dtypes)) and not self.custom_operations
+
+
+def inspect(model: str | os.PathLike[str] | bytes) -> Contents:
+    """Lists what a ``.tflite`` file consists of, reading all of it and running none of it.
+
+    Args:
+      model: A path, or the bytes themselves.
+
+    Raises:
+      InputError: If the file is missing, not a TFLite model, truncated or damaged.
+    """
+    content, name = _read(model)
+    if len(content) < 16 or content[4:8] != b"TFL3":
+        raise InputError(f"{name} is not a TFLite model: the mark 'TFL3' is missing. Received: {len(content)} bytes")
+    try:
+        root = schema.Model.GetRootAs(content, 0)
+        _check_buffers(root, len(content))
+        return _contents(root, len(content))
+    except _UNREADABLE as error:
+        raise InputError(f"{name} is a truncated or damaged TFLite model ({error}); export it again.") from None
+
+
+def associated_files(model: str | os.PathLike[str] | bytes) -> dict[str, bytes]:
+    """Returns the files that travel inside a ``.tflite`` file, such as ``labels.txt``; none gives an empty dict."""
+    content, _ = _read(model)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {entry: archive.read(entry) for entry in archive.namelist()}
+    except zipfile.BadZipFile:
+        return {}
+
+
+def append_files(model: bytes, files: Mapping[str, bytes]) -> bytes:
+    """Appends files to a model as TFLite's associated files are: an uncompressed zip archive behind the flatbuffer.
+
+    Interpreters ignore it; ``unzip -l model.tflite`` lists it. It holds no dates: equal input gives equal bytes.
+    """
+    buffer = io.BytesIO(model)
+    buffer.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        for name, data in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def _read(model: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+    if isinstance(model, bytes):
+        return model, "the given content"
+    try:
+        return Path(model).read_bytes(), str(model)
+    except FileNotFoundError:
+        raise InputError(f"{model} does not exist; give the path of a .tflite file.") from None
+
+
+def _check_buffers(root: schema.Model, size: int) -> None:
+    """Reading the structure does not touch the weights; a file cut inside them must not pass."""
+    for index in range(root.BuffersLength()):
+        buffer = root.Buffers(index)
+        data = None if buffer.DataIsNone() else buffer.DataAsNumpy()
+        if (data is not None and len(data) != buffer.DataLength()) or buffer.Offset() + buffer.Size() > size:
+            raise ValueError(f"buffer {index} ends behind the end of the file")
+
+
+def _contents(root: schema.Model, size: int) -> Contents:
+    tally: Counter[tuple[str, tuple[str, ...], tuple[str, ...], bool]] = Counter()
+    dtypes: Counter[str] = Counter()
+    graphs = [root.Subgraphs(index) for index in range(root.SubgraphsLength())]
+    for graph in graphs:
+        tensors = [_tensor(graph.Tensors(index)) for index in range(graph.TensorsLength())]
+        dtypes.update(tensor.dtype for tensor in tensors)
+        for index in range(graph.OperatorsLength()):
+            operator = graph.Operators(index)
+            name, custom = _operation_name(root.OperatorCodes(operator.OpcodeIndex()))
+            read = [operator.Inputs(i) for i in range(operator.InputsLength())]
+            written = [operator.Outputs(i) for i in range(operator.OutputsLength())]
+            tally[name, _types(tensors, read), _types(tensors, written), custom] += 1
+    if not graphs:
+        raise ValueError("it has no graph")
+    main = graphs[0]
+    return Contents(
+        operations=tuple(Operation(key[0], count, *key[1:]) for key, count in tally.most_common()),
+        inputs=tuple(_tensor(main.Tensors(main.Inputs(i))) for i in range(main.InputsLength())),
+        outputs=tuple(_tensor(main.Tensors(main.Outputs(i))) for i in range(main.OutputsLength())),
+        dtypes=dict(dtypes.most_common()),
+        size_bytes=size,
+    )
+
+
+def _types(tensors: list[TensorInfo], indices: list[int]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tensors[index].dtype for index in indices if index >= 0))  # -1: an input left out
+
+
+def _tensor(tensor: schema.Tensor) -> TensorInfo:
+    quantization = tensor.Quantization()
+    count = quantization.ScaleLength() if quantization is not None else 0
+    return TensorInfo(
+        name=(tensor.Name() or b"").decode("utf-8", "replace"),
+        dtype=_name_of(schema.TensorType, tensor.Type()),
+        shape=tuple(tensor.Shape(index) for index in range(tensor.ShapeLength())),
+        scales=tuple(quantization.Scale(index) for index in range(count)),
+        zero_points=tuple(quantization.ZeroPoint(index) for index in range(count)),
+    )
+
+
+def _operation_name(code: schema.OperatorCode) -> tuple[str, bool]:
+    # Files older than schema 3a keep the number in the deprecated field alone.
+    name = _name_of(schema.BuiltinOperator, max(code.BuiltinCode(), code.DeprecatedBuiltinCode()))
+    if name != "CUSTOM":
+        return name, False
+    return (code.CustomCode() or b"CUSTOM").decode("utf-8", "replace"), True
+
+
+def _name_of(enumeration: type, value: int) -> str:
+    for name, number in vars(enumeration).items():
+        if number == value and not name.startswith("_"):
+            return name
+    return f"UNKNOWN_{value}"

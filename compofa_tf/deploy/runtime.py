@@ -1,0 +1,121 @@
+"""Running a ``.tflite`` file with LiteRT. No TensorFlow."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+from ai_edge_litert.interpreter import Interpreter
+
+from compofa_tf.deploy import flatbuffer
+from compofa_tf.errors import InputError
+from compofa_tf.quiet import native_stderr_hidden
+
+
+class Runner:
+    """A ``.tflite`` image classifier as a function from normalised images to logits.
+
+    Integer models are fed by ``round(x / scale) + zero_point``, clipped to the data type's range, and their output is
+    read back as ``(q - zero_point) * scale``: the same function whatever the precision.
+
+    Args:
+      model: Path of a ``.tflite`` file with one input and one output (anything ``os.fspath`` takes), or its bytes.
+      threads: CPU threads.
+
+    Raises:
+      InputError: If the file is missing, damaged, needs operations that LiteRT does not have, or has several inputs or
+        outputs.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | bytes, *, threads: int = 1) -> None:
+        name = "the given content" if isinstance(model, bytes) else os.fspath(model)
+        contents = flatbuffer.inspect(model)
+        if (len(contents.inputs), len(contents.outputs)) != (1, 1):
+            raise InputError(
+                f"{name} must have one input and one output. "
+                f"Received: {len(contents.inputs)} inputs, {len(contents.outputs)} outputs"
+            )
+        if contents.custom_operations:
+            raise InputError(
+                f"{name} needs operations that LiteRT does not have. Received: {', '.join(contents.custom_operations)}"
+            )
+        self._content = model if isinstance(model, bytes) else _read(model)
+        with native_stderr_hidden():
+            self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """``(height, width, channels)`` of one image."""
+        return tuple(int(side) for side in self._input["shape"][1:])
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Classifies images one by one.
+
+        Args:
+          images: Float ``[count, height, width, 3]``, normalised as in training.
+
+        Returns:
+          Float32 logits ``[count, classes]``.
+
+        Raises:
+          InputError: If the images have another shape, or are not finite and would have to be quantized.
+        """
+        images = np.asarray(images, np.float32)
+        if images.shape[1:] != self.input_shape:
+            raise InputError(
+                f"images must be [count, {', '.join(map(str, self.input_shape))}]. Received: shape={images.shape}"
+            )
+        codes = quantize(images, *_parameters(self._input))
+        outputs = [self._run(codes[index : index + 1]) for index in range(len(codes))]
+        found = np.concatenate(outputs) if outputs else np.empty((0, *self._output["shape"][1:]), self._output["dtype"])
+        return dequantize(found, *_parameters(self._output)[1:])
+
+    def _run(self, image: np.ndarray) -> np.ndarray:
+        self._interpreter.set_tensor(self._input["index"], image)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output["index"])
+
+
+def fully_accelerated(content: bytes) -> bool:
+    """Whether LiteRT's CPU back end (XNNPACK) takes every operation of a model."""
+    with native_stderr_hidden():
+        model = CompiledModel.from_buffer(content, hardware_accel=HardwareAccelerator.CPU)
+        accelerated = bool(model.is_fully_accelerated())
+        del model  # it reports its end, too
+    return accelerated
+
+
+def quantize(values: np.ndarray, dtype: np.dtype, scale: float, zero_point: int) -> np.ndarray:
+    """Returns ``round(values / scale) + zero_point`` clipped to ``dtype``; floating-point types are only cast.
+
+    Raises:
+      InputError: If a value is not finite; no integer stands for that.
+    """
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype)
+    if not np.isfinite(values).all():
+        raise InputError("images must be finite to be quantized. Received: NaN or infinity")
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(codes: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+    """Returns ``(codes - zero_point) * scale`` as float32; floating-point codes are only cast."""
+    if not np.issubdtype(codes.dtype, np.integer):
+        return codes.astype(np.float32)
+    return ((codes.astype(np.float32) - zero_point) * scale).astype(np.float32)
+
+
+def _parameters(details: dict) -> tuple[np.dtype, float, int]:
+    scale, zero_point = details["quantization"]
+    return np.dtype(details["dtype"]), float(scale), int(zero_point)
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as content:
+        return content.read()

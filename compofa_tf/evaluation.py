@@ -1,0 +1,305 @@
+"""Accuracy of a supernet's member, a Keras model or a ``.tflite`` file through one code path; tables of many members."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from compofa_tf.errors import InputError
+from compofa_tf.progress import progress_bar, say
+from compofa_tf.search.accuracy import AccuracyRecord, AccuracyTable, wilson_interval
+from compofa_tf.space import Arch, Space
+from compofa_tf.subnet import calibrate
+from compofa_tf.supernet import Supernet
+
+if TYPE_CHECKING:
+    from compofa_tf.data import Data
+    from compofa_tf.recipe import Recipe
+
+_SAVE_EVERY_S = 20.0
+_ACTIVATION_BYTES = 3 * 2**30
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What an evaluation found.
+
+    Attributes:
+      top1: Share of images whose label came first, in [0, 1].
+      top5: Share of images whose label was among the first five (all classes where there are fewer).
+      count: Number of images.
+    """
+
+    top1: float
+    top5: float
+    count: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of ``top1`` (Wilson)."""
+        return wilson_interval(self.top1, self.count)
+
+    def to_json(self) -> dict[str, float | int]:
+        """Returns a JSON-serialisable mapping, interval included."""
+        low, high = self.interval
+        return {**asdict(self), "low": low, "high": high}
+
+    def __str__(self) -> str:
+        """One line for people."""
+        low, high = self.interval
+        return (
+            f"top-1 {self.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {self.top5:.2%}, {self.count} images"
+        )
+
+
+def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1) -> Accuracy:
+    """Returns the accuracy of anything that classifies.
+
+    Args:
+      model: A ``Supernet`` (with ``arch``; its stored batch-norm statistics are used, so calibrate first), a Keras
+        model, or the path of a ``.keras`` or ``.tflite`` file.
+      dataset: Batches ``(images, labels)``: normalised float32 ``[batch, height, width, 3]`` and integers ``[batch]``.
+      arch: The member of the supernet; for nothing else.
+      threads: Threads of the LiteRT runtime, for a ``.tflite`` file.
+
+    Raises:
+      InputError: If the model is of no known kind or there are no images.
+    """
+    predict = _predictor(model, arch, threads)
+    counts = np.zeros(3, np.int64)
+    for images, labels in dataset:
+        counts += count_correct(np.asarray(predict(images)), np.asarray(labels))
+    if not counts[2]:
+        raise InputError("Evaluation needs at least one image. Received: an empty dataset")
+    return Accuracy(counts[0] / counts[2], counts[1] / counts[2], int(counts[2]))
+
+
+def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], Any]:
+    if isinstance(model, Supernet):
+        if arch is None:
+            raise InputError("A supernet is evaluated as one of its members: give arch. Received: arch=None")
+        code = tf.constant(model.space.encode(arch))
+        return lambda images: model.inference_function(images, code)
+    if arch is not None:
+        raise InputError(f"arch goes with a Supernet only. Received: {type(model).__name__}")
+    if isinstance(model, (str, os.PathLike)):
+        path = Path(model)
+        if path.suffix == ".tflite":
+            from compofa_tf.deploy.runtime import Runner
+
+            return Runner(path, threads=threads)
+        try:
+            model = keras.models.load_model(path)
+        except ValueError as error:
+            raise InputError(f"{path} is neither a .tflite nor a readable .keras file ({error}).") from error
+    if not isinstance(model, keras.Model):
+        raise InputError(f"A Supernet, a Keras model or a file is evaluated. Received: {type(model).__name__}")
+    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+
+def count_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns how many labels came first, came among the first five, and there are: int64 ``[3]``.
+
+    A label that shares its score with others ranks behind all of them, so that a constant output earns nothing.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    rank = (logits >= own).sum(axis=1) - 1
+    finite = np.isfinite(logits).all(axis=1)
+    return np.array([(finite & (rank < 1)).sum(), (finite & (rank < 5)).sum(), len(labels)], np.int64)
+
+
+def measure_accuracy(
+    net: Supernet,
+    *,
+    data: Data,
+    archs: Iterable[Arch] | None = None,
+    resolutions: Sequence[int] | None = None,
+    images: int | None = None,
+    calibration_images: int = 2048,
+    batch_size: int = 250,
+    path: str | os.PathLike[str] | None = None,
+    recipe_hash: str | None = None,
+    progress: bool = True,
+) -> AccuracyTable:
+    """Measures the members of a family one after the other; see ``AccuracyTable.measure``.
+
+    Members that begin alike share the work: they are visited in the order of their codes, and the maps of the common
+    first stages, for calibration as for evaluation, are kept and not computed again. The numbers are those of
+    ``subnet.calibrate`` followed by ``evaluate``.
+    """
+    table = AccuracyTable.resume(
+        path,
+        space=net.space,
+        data=data.name,
+        images=images,
+        calibration_images=calibration_images,
+        resolutions=resolutions or (),
+        recipe_hash=recipe_hash,
+    )
+    wanted = list(archs) if archs is not None else _all(net.space, resolutions)
+    todo = table.missing(sorted(wanted, key=lambda arch: (arch.resolution, *net.space.encode(arch).tolist())))
+    segments = _segments(net)
+    saved = time.monotonic()
+    with progress_bar(total=len(wanted), initial=len(wanted) - len(todo), desc="accuracy", shown=progress) as bar:
+        for resolution, group in itertools.groupby(todo, key=lambda arch: arch.resolution):
+            pipelines = {"resolution": resolution, "batch_size": batch_size}
+            calibration = [batch for batch, _ in data.calibration(**pipelines, count=calibration_images)]
+            family = _Family(net, segments, calibration, list(data.eval(**pipelines, limit=images)))
+            for arch, counts in family.measure(list(group)):
+                table.add(AccuracyRecord(arch, counts[0] / counts[2], counts[1] / counts[2], int(counts[2])))
+                bar.update()
+                if path is not None and time.monotonic() - saved > _SAVE_EVERY_S:
+                    table.save(path)
+                    saved = time.monotonic()
+    if path is not None and (todo or not Path(path).exists()):
+        table.save(path)
+    if progress:
+        say(f"Accuracy of {len(table)} of {table.total} subnets x resolutions on {data.name}.")
+    return table
+
+
+def validator(data: Data, recipe: Recipe) -> Callable[[Supernet, Mapping[str, Arch]], dict[str, float]]:
+    """Returns a quick check for the end of an epoch: top-1 of named members, calibrated, on part of the validation images.
+
+    It uses the recipe's calibration images and at most ``recipe.accuracy.images`` (2,000 if that is all) to look at.
+    """
+    cached: dict[int, tuple[list[Any], list[Any]]] = {}
+    settings = recipe.accuracy
+
+    def validate(net: Supernet, archs: Mapping[str, Arch]) -> dict[str, float]:
+        found = {}
+        for name, arch in archs.items():
+            pipelines = {"resolution": arch.resolution, "batch_size": settings.batch_size}
+            if arch.resolution not in cached:
+                calibration = data.calibration(**pipelines, count=settings.calibration_images)
+                cached[arch.resolution] = list(calibration), list(data.eval(**pipelines, limit=settings.images or 2000))
+            calibrate(net, arch, cached[arch.resolution][0])
+            found[name] = evaluate(net, cached[arch.resolution][1], arch=arch).top1
+        return found
+
+    return validate
+
+
+def _all(space: Space, resolutions: Sequence[int] | None) -> list[Arch]:
+    if not resolutions:
+        raise InputError("Which resolutions are to be measured? Give archs or resolutions.")
+    if space.size > 100_000:
+        raise InputError(
+            f"A space of {space.size} subnets cannot be measured outright; give some of them (--sample). "
+            "Received: archs=None"
+        )
+    return list(space.enumerate(resolutions=resolutions))
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Stem, a stage, or head, as compiled functions.
+
+    Attributes:
+      entries: Positions in the code that decide the segment.
+      calibrate: ``(maps, code, rate) -> maps``, moves the stored statistics.
+      infer: ``(maps, code) -> maps`` with the stored statistics.
+    """
+
+    entries: tuple[int, ...]
+    calibrate: Any
+    infer: Any
+
+
+def _segments(net: Supernet) -> tuple[_Segment, ...]:
+    space = net.space
+    counts = [len(space.stem), *(max(stage.depths) for stage in space.stages), len(space.head)]
+    channels = [3, *(stage.in_channels for stage in space.stages), space.stages[-1].width]
+    elastic = [slot.name for slot in space.elastic_slots]
+    segments, start = [], 0
+    for count, width in zip(counts, channels):
+        slots = slice(start, start + count)
+        entries = tuple(elastic.index(slot.name) for slot in space.slots[slots] if slot.elastic)
+        segments.append(_Segment(entries, *_functions(net, slots, width)))
+        start += count
+    return tuple(segments)
+
+
+def _functions(net: Supernet, slots: slice, channels: int) -> tuple[Any, Any]:
+    maps = tf.TensorSpec([None, None, None, channels], tf.float32)
+    code = tf.TensorSpec([net.space.code_size], tf.int32)
+    rate = tf.TensorSpec([], tf.float32)
+    calibrate = tf.function(
+        lambda x, code, rate: net.run_slots(x, code, slots, rate=rate), input_signature=(maps, code, rate)
+    )
+    return calibrate, tf.function(lambda x, code: net.run_slots(x, code, slots), input_signature=(maps, code))
+
+
+@dataclass
+class _Level:
+    """Maps after a segment, and the choices that led there."""
+
+    choices: tuple[int, ...]
+    calibration: list[tf.Tensor]
+    validation: list[tf.Tensor]
+
+
+class _Family:
+    """Calibrates and evaluates members at one resolution, keeping the maps of the stages that the next one shares."""
+
+    def __init__(
+        self,
+        net: Supernet,
+        segments: Sequence[_Segment],
+        calibration: Sequence[tf.Tensor],
+        evaluation: Sequence[tuple[tf.Tensor, tf.Tensor]],
+    ) -> None:
+        self.net, self.segments = net, segments
+        self.calibration, self.evaluation = list(calibration), list(evaluation)
+
+    def measure(self, archs: Sequence[Arch]) -> Iterator[tuple[Arch, np.ndarray]]:
+        """Yields each arch with its counts (``count_correct``); archs that begin alike should follow each other."""
+        totals = {arch: np.zeros(3, np.int64) for arch in archs}
+        chunks = self._chunks(archs[0].resolution)
+        for number, chunk in enumerate(chunks, start=1):
+            for arch, counts in self._measure(archs, chunk):
+                totals[arch] += counts
+                if number == len(chunks):
+                    yield arch, totals[arch]
+
+    def _chunks(self, resolution: int) -> list[list[tuple[tf.Tensor, tf.Tensor]]]:
+        """Splits the evaluation batches so that the maps kept for one chunk stay within a few GiB."""
+        pieces = self.net.space.pieces(self.net.space.largest(resolution))
+        per_image = 4 * sum(piece.height * piece.width * piece.channels for piece in pieces)
+        per_chunk = max(1, int(_ACTIVATION_BYTES / per_image / max(1, len(self.evaluation[0][1]))))
+        return [self.evaluation[i : i + per_chunk] for i in range(0, len(self.evaluation), per_chunk)]
+
+    def _measure(
+        self, archs: Sequence[Arch], chunk: Sequence[tuple[tf.Tensor, tf.Tensor]]
+    ) -> Iterator[tuple[Arch, np.ndarray]]:
+        levels = [_Level((), self.calibration, [images for images, _ in chunk])]
+        for arch in archs:
+            code = self.net.space.encode(arch)
+            path = [tuple(code[list(segment.entries)].tolist()) for segment in self.segments]
+            shared = 1
+            while shared < len(levels) and levels[shared].choices == path[shared - 1]:
+                shared += 1
+            # The head has nothing to choose, but what it sees has changed.
+            del levels[min(shared, len(self.segments)) :]
+            for depth in range(len(levels) - 1, len(path)):
+                levels.append(self._advance(self.segments[depth], path[depth], tf.constant(code), levels[-1]))
+            counts = [count_correct(np.asarray(z), np.asarray(y)) for z, (_, y) in zip(levels[-1].validation, chunk)]
+            yield arch, np.sum(counts, axis=0)
+
+    def _advance(self, segment: _Segment, choices: tuple[int, ...], code: tf.Tensor, before: _Level) -> _Level:
+        seen = 0
+        calibration = []
+        for batch in before.calibration:
+            count = int(batch.shape[0])
+            seen += count
+            calibration.append(segment.calibrate(batch, code, tf.constant(count / seen, tf.float32)))
+        return _Level(choices, calibration, [segment.infer(batch, code) for batch in before.validation])

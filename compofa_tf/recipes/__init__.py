@@ -1,0 +1,40 @@
+"""Recipes by name: one module each, whose docstring is its notebook page and whose ``RECIPE`` is the setting."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import types
+
+from compofa_tf.errors import InputError
+from compofa_tf.recipe import Recipe
+
+__all__ = ["describe", "get", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that ``get`` knows."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def get(name: str) -> Recipe:
+    """Returns a recipe by name.
+
+    Raises:
+      InputError: If there is none of that name; near matches are named.
+    """
+    return _module(name).RECIPE
+
+
+def describe(name: str) -> str:
+    """Returns the first line of a recipe's notebook page."""
+    return (_module(name).__doc__ or "").strip().partition("\n")[0]
+
+
+def _module(name: str) -> types.ModuleType:
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}."
+        raise InputError(f"There is no such recipe; {hint} Received: recipe={name!r}")
+    return importlib.import_module(f"compofa_tf.recipes.{name}")

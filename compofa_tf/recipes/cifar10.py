@@ -1,0 +1,23 @@
+"""CIFAR-10 on a laptop CPU: half width, strides for 32-px images, 24 to 32 px.
+
+Paper: the method of CompOFA (arXiv:2104.12642); the paper trains on ImageNet, this is the same
+step on small images.
+
+Command: ``compofa train --recipe cifar10 --data folder:cifar10 --workdir runs/cifar10``, where ``cifar10/train`` and
+``cifar10/val`` hold one folder of images per class.
+Hardware: written for 2 CPU cores.
+Time: to fit 90 minutes from the images to the exported files.
+Expected: the largest subnet at least 75 % top-1 on ``val``.
+Last run: not run yet.
+"""
+
+from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, SpaceSettings
+
+RECIPE = Recipe(
+    name="cifar10",
+    space=SpaceSettings(width_mult=1.0, input_size=32, strides=(1, 2, 2, 2, 1, 2)),
+    data=DataSettings(source="folder:cifar10", resolutions=(24, 28, 32), batch_size=128, min_scale=0.4, saturation=0.25),
+    teacher=Phase(epochs=7, learning_rate=1.6, warmup_epochs=1, subnets=1, kd_ratio=0),
+    train=Phase(epochs=4, learning_rate=0.6, warmup_epochs=0.25, subnets=2, kd_ratio=1.0),
+    accuracy=AccuracySettings(resolutions=(24, 28, 32), images=1000, calibration_images=512),
+)

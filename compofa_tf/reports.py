@@ -1,0 +1,159 @@
+"""The report of a work directory: one self-contained HTML page, and the figure of the family on its own."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from compofa_tf import evidence, figures, files, report_tables
+from compofa_tf.errors import InputError
+from compofa_tf.evidence import Run, value
+from compofa_tf.search import Front
+
+
+def report(workdir: str | os.PathLike[str], *, path: str | os.PathLike[str] | None = None) -> Path:
+    """Writes ``report.html``: what was trained, what the family can do, what was exported, how it was measured.
+
+    The page needs no network and no other file. It is made from whatever is there and names the stages that are
+    missing. It reads ``recipe.json``; ``supernet/supernet.json``; ``metrics.jsonl`` (lines with ``phase`` and ``step``
+    or ``epoch``, and any of ``loss``, ``images_per_s``, ``val_top1``: ``{subnet: share}``); ``accuracy/*.json``;
+    ``latency/*.json`` (``device``, ``precision``, ``threads``, ``validation``); ``front*.json``; and
+    ``models/*.tflite.json``.
+
+    Args:
+      workdir: The work directory, ``runs/NAME``.
+      path: Where to write; ``report.html`` in the work directory when absent. Replaced atomically.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      InputError: If there is no such work directory.
+      OSError: If the page cannot be written.
+    """
+    run = evidence.read_run(workdir)
+    target = run.root / "report.html" if path is None else Path(path)
+    text = _template().render(**_content(run))
+    with files.atomic_write(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return target
+
+
+def family_figure(workdir: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+    """Writes accuracy against latency of the whole family, one panel per measured precision, as PNG or SVG.
+
+    Args:
+      workdir: The work directory; it must hold a front or both tables.
+      path: The picture; its ending, ``.png`` or ``.svg``, decides the format. Replaced atomically.
+
+    Returns:
+      ``path``.
+
+    Raises:
+      InputError: If there is no front, or for another ending.
+    """
+    if Path(path).suffix.lower() not in (".png", ".svg"):
+        raise InputError(f"The figure is written as .png or .svg. Received: path={str(path)!r}")
+    run = evidence.read_run(workdir)
+    fronts = evidence.all_fronts(run)
+    if not fronts:
+        reason = f" ({run.problems[0]})" if run.problems else ""
+        raise InputError(f"{run.root} has no front to draw; run `{_command('search', run)}` first{reason}.")
+    return figures.save_family(evidence.panels(fronts, run.artifacts), path)
+
+
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(report_tables.FILTERS)
+    source = importlib.resources.files("compofa_tf").joinpath("assets", "report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _content(run: Run) -> dict[str, Any]:
+    import markupsafe
+
+    fronts = evidence.all_fronts(run)
+    panels = evidence.panels(fronts, run.artifacts)
+    main = next((front for front in fronts if front.budgets), fronts[-1] if fronts else None)
+    resolutions = panels[0].resolutions if panels else ()
+    losses, accuracies, phases = evidence.curves(run)
+    charts = [
+        (title, list(lines) if len(lines) > 1 else [], figures.curves_svg(lines, phases=phases, label=label))
+        for title, label, lines in (
+            ("Training loss", "loss", losses),
+            ("Validation accuracy", "top-1 accuracy, %", accuracies),
+        )
+        if lines
+    ]
+    return {
+        "name": run.root.resolve().name,
+        "summary": _summary(run, main),
+        "problems": run.problems,
+        "missing": _missing(run),
+        "next_command": _next_command(run),
+        "cards": report_tables.cards(run, main),
+        "panels": [(panel.title, markupsafe.Markup(figures.family_svg(panel))) for panel in panels],
+        "resolutions": resolutions,
+        "ramps": {mode: figures.ramp(len(resolutions), mode=mode) for mode in ("light", "dark")},
+        "palettes": {"light": figures.LIGHT, "dark": figures.DARK},
+        "covered": [(front.precision, len(front.candidates), front.total, len(front)) for front in fronts],
+        "artifacts": [report_tables.artifact_row(artifact) for artifact in run.artifacts],
+        "charts": [(title, names, markupsafe.Markup(svg)) for title, names, svg in charts],
+        "training": report_tables.training_facts(run),
+        "accuracy_tables": [report_tables.accuracy_facts(name, content) for name, content in run.accuracy.items()],
+        "conditions": report_tables.grouped_conditions(run),
+        "latency_tables": [report_tables.latency_facts(name, content) for name, content in run.latency.items()],
+        "provenance": report_tables.provenance(run),
+    }
+
+
+# Sentences
+
+
+def _command(stage: str, run: Run) -> str:
+    where = shlex.quote(str(run.root))
+    known = f" --recipe {where}" if run.recipe else " --recipe NAME"
+    return f"compofa {stage}{known if stage == 'train' else ''} --workdir {where}"
+
+
+def _stages(run: Run) -> list[tuple[bool, str, str]]:
+    return [
+        (run.recipe is not None, "recipe", "train"),
+        (bool(run.metrics), "training curves", "train"),
+        (bool(run.accuracy), "accuracy table", "measure --accuracy"),
+        (bool(run.latency), "latency table", "measure --latency"),
+        (bool(run.fronts), "front", "search"),
+        (bool(run.artifacts), "exported model", "export"),
+    ]
+
+
+def _missing(run: Run) -> list[tuple[str, str]]:
+    return [(what, _command(stage, run)) for there, what, stage in _stages(run) if not there]
+
+
+def _next_command(run: Run) -> str:
+    missing = _missing(run)
+    if missing:
+        return missing[0][1]
+    name = next((str(found) for a in run.artifacts if (found := value(a, "file"))), "MODEL.tflite")
+    return f"compofa benchmark {shlex.quote(str(run.root / 'models' / Path(name).name))}"
+
+
+def _summary(run: Run, front: Front | None) -> str:
+    if front is None:
+        return "This run has no front yet; what is there so far is below."
+    sides = len({candidate.arch.resolution for candidate in front.candidates})
+    covered = len(front.candidates)
+    looked = f"All {covered:,} candidates" if covered == front.total else f"{covered:,} of {front.total:,} candidates"
+    at = f"{sides} resolution{'s' if sides > 1 else ''}"
+    return (
+        f"One training run gives {front.space.size:,} subnets. {looked} ({at}) were evaluated on "
+        f"{front.accuracy.get('data')}; {len(front)} of them are on the Pareto front ({front.precision})."
+    )

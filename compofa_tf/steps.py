@@ -1,0 +1,179 @@
+"""The training step: teacher, several subnets in a loop inside one graph, summed gradients, one Nesterov update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from compofa_tf import losses
+from compofa_tf.recipe import OptimizerSettings
+from compofa_tf.space import Arch
+from compofa_tf.supernet import Supernet
+
+
+class Nesterov:
+    """SGD with Nesterov momentum in the form of PyTorch, weight decay on kernels only.
+
+    ``g += weight_decay * w`` for kernels, ``v = momentum * v + g``, ``w -= learning_rate * (g + momentum * v)``. The
+    published training uses this form. ``keras.optimizers.SGD`` keeps the learning rate inside the velocity instead,
+    which agrees only while the rate is constant; this one is also a single fused operation per variable.
+
+    A kernel that no subnet of the step uses has gradient 0; it still decays and keeps moving with its velocity.
+
+    Args:
+      net: The supernet whose trainable variables are updated.
+      settings: Momentum and weight decay.
+    """
+
+    def __init__(self, net: Supernet, settings: OptimizerSettings) -> None:
+        trainable = {name: v for name, v in net.variables_by_name.items() if v.trainable}
+        decayed = {id(variable) for variable in net.kernel_variables}
+        self.variables: list[tf.Variable] = [variable.value for variable in trainable.values()]
+        self.velocities: dict[str, tf.Variable] = {
+            name: tf.Variable(tf.zeros(v.shape), trainable=False, name=f"{name}/velocity")
+            for name, v in trainable.items()
+        }
+        self._decay = [settings.weight_decay if id(v) in decayed else 0.0 for v in trainable.values()]
+        self._momentum = settings.momentum
+
+    def apply(self, gradients: Sequence[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Updates the variables; runs in a replica, whose gradients are first summed with those of the others."""
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+        context.merge_call(self._update, args=(list(gradients), learning_rate))
+
+    def _update(self, strategy: tf.distribute.Strategy, gradients: list[Any], learning_rate: Any) -> None:
+        for variable, velocity, gradient, decay in zip(
+            self.variables, self.velocities.values(), gradients, self._decay, strict=True
+        ):
+            strategy.extended.update(variable, self._move, args=(velocity, gradient, learning_rate, decay))
+
+    def _move(
+        self, variable: tf.Variable, velocity: tf.Variable, gradient: tf.Tensor, rate: tf.Tensor, decay: float
+    ) -> None:
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=velocity.handle,
+            lr=rate,
+            grad=gradient + decay * variable if decay else gradient,
+            momentum=self._momentum,
+            use_nesterov=True,
+        )
+
+
+class TrainingStep:
+    """One optimizer step on one batch, compiled once for all subnets and image sizes.
+
+    >>> step = TrainingStep(net, Nesterov(net, settings), teacher=teacher)
+    >>> losses = step(images, labels, codes, learning_rate, kd_ratio)
+
+    Call arguments:
+      images: float32 ``[batch, height, width, 3]``, normalised. Inside a strategy: the replica's share of the batch.
+      labels: int32 ``[batch]``.
+      codes: int32 ``[subnets, code_size]``; ignored when ``arch`` is given.
+      learning_rate: float32 scalar, already scaled to the batch size.
+      kd_ratio: float32 scalar, above 0; ignored without a teacher.
+
+    Returns the loss of each subnet, float32 ``[subnets]``, averaged over the global batch.
+
+    Args:
+      net: The supernet that is trained.
+      optimizer: Its optimizer.
+      teacher: Holds the teacher's weights; its largest subnet gives the soft labels, with batch statistics as in the
+        published training. Without one the loss is the smoothed cross-entropy.
+      arch: Trains this one subnet with a static graph, which compiles faster, instead of the coded ones.
+      label_smoothing: Share of the label spread over all classes.
+
+    Attributes:
+      traces: How often the step was traced.
+    """
+
+    def __init__(
+        self,
+        net: Supernet,
+        optimizer: Nesterov,
+        *,
+        teacher: Supernet | None = None,
+        arch: Arch | None = None,
+        label_smoothing: float = 0.1,
+    ) -> None:
+        self.net, self.optimizer, self.teacher, self.arch = net, optimizer, teacher, arch
+        self.label_smoothing = label_smoothing
+        self.traces = 0
+        scalar = tf.TensorSpec([], tf.float32)
+        self._compiled = tf.function(
+            self._distributed,
+            input_signature=(
+                tf.TensorSpec([None, None, None, 3], tf.float32, "images"),
+                tf.TensorSpec([None], tf.int32, "labels"),
+                tf.TensorSpec([None, net.space.code_size], tf.int32, "codes"),
+                scalar,
+                scalar,
+            ),
+            autograph=False,
+        )
+
+    def __call__(self, images: Any, labels: Any, codes: Any, learning_rate: float, kd_ratio: float = 1.0) -> tf.Tensor:
+        """Trains on one batch; see the class."""
+        return self._compiled(images, labels, codes, learning_rate, kd_ratio)
+
+    def _distributed(self, *inputs: tf.Tensor) -> tf.Tensor:
+        self.traces += 1
+        strategy = tf.distribute.get_strategy()
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(self.replica_step, args=inputs), axis=None)
+
+    def replica_step(
+        self, images: tf.Tensor, labels: tf.Tensor, codes: tf.Tensor, learning_rate: tf.Tensor, kd_ratio: tf.Tensor
+    ) -> tf.Tensor:
+        """The step as one replica runs it; returns its share of the losses, which add up over replicas."""
+        found, gradients = self.gradients(images, labels, codes, kd_ratio)
+        self.optimizer.apply(gradients, learning_rate)
+        return found
+
+    def gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, codes: tf.Tensor, kd_ratio: tf.Tensor | float = 1.0
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """Returns losses ``[subnets]`` and the gradients summed over subnets, one per variable of the optimizer.
+
+        Both are divided by the global batch, so that replicas are to be summed.
+        """
+        teacher_logits = None
+        if self.teacher is not None:
+            teacher_logits = self.teacher(images, self.teacher.space.largest(224), training=True)
+        if self.arch is not None:
+            loss, gradients = self._subnet(images, labels, self.arch, teacher_logits, kd_ratio)
+            return loss[tf.newaxis], gradients
+
+        def body(index: tf.Tensor, found: tf.TensorArray, sums: list[tf.Tensor]) -> tuple[Any, Any, Any]:
+            loss, gradients = self._subnet(images, labels, codes[index], teacher_logits, kd_ratio)
+            return index + 1, found.write(index, loss), [s + g for s, g in zip(sums, gradients, strict=True)]
+
+        subnets = tf.shape(codes)[0]
+        start = (
+            tf.constant(0),
+            tf.TensorArray(tf.float32, subnets, element_shape=[]),
+            [tf.zeros(variable.shape) for variable in self.optimizer.variables],
+        )
+        # One at a time: subnets side by side would multiply the memory for activations.
+        _, found, sums = tf.while_loop(lambda index, *_: index < subnets, body, start, parallel_iterations=1)
+        return found.stack(), sums
+
+    def _subnet(
+        self, images: tf.Tensor, labels: tf.Tensor, arch: Any, teacher_logits: tf.Tensor | None, kd_ratio: Any
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        global_batch = tf.cast(tf.shape(labels)[0] * replicas, tf.float32)
+        with tf.GradientTape() as tape:
+            logits = self.net(images, arch, training=True)
+            if teacher_logits is None:
+                each = losses.smoothed_cross_entropy(labels, logits, smoothing=self.label_smoothing)
+            else:
+                each = losses.distillation(
+                    labels, logits, teacher_logits, kd_ratio=kd_ratio, smoothing=self.label_smoothing
+                )
+            loss = tf.reduce_sum(each) / global_batch
+        zero = tf.UnconnectedGradients.ZERO
+        return loss, tape.gradient(loss, self.optimizer.variables, unconnected_gradients=zero)

@@ -1,0 +1,49 @@
+"""Multiply-adds and parameters, exactly."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from compofa_tf import cost, families
+
+REFERENCES = {
+    "compofa": {},
+    "compofa-elastic": {"kernel": "elastic"},
+    "ofa_mbv3_d234_e346_k357_w1.0": {"kernel": "elastic", "coupling": "independent"},
+}
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(2, 124.3), (3, 231.6), (4, 446.8)])
+def test_the_figures_of_the_paper(depth, millions):
+    space = families.mobilenet_v3()
+    assert round(cost.macs(space, space.arch(depths=depth, resolution=224)) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize("net", REFERENCES)
+def test_every_reference_case_exactly(reference, net):
+    space = families.mobilenet_v3(**REFERENCES[net])
+    cases = json.loads((reference / f"{net}.expected.json").read_text())["cases"]
+    assert len(cases) >= 7
+    for case in cases:
+        settings = case["settings"]
+        arch = space.arch(
+            depths=settings["d"], expands=settings.get("e"), kernels=settings.get("ks"), resolution=case["resolution"]
+        )
+        assert cost.macs(space, arch) == case["macs"], case["index"]
+        assert cost.macs(space, arch.at(224)) == case["macs_224"], case["index"]
+        assert cost.params(space, arch) == case["params"], case["index"]
+
+
+def test_costs_grow_with_every_dimension():
+    space = families.mobilenet_v3()
+    for stage in range(5):
+        depths = [2, 3, 3, 2, 3]
+        archs = [space.arch(depths=[*depths[:stage], d, *depths[stage + 1 :]], resolution=64) for d in (2, 3, 4)]
+        for measure in (cost.macs, cost.params):
+            values = [measure(space, arch) for arch in archs]
+            assert values == sorted(set(values))
+    arch = space.smallest(64)
+    assert cost.macs(space, arch.at(96)) > cost.macs(space, arch)
+    assert cost.params(space, arch.at(96)) == cost.params(space, arch)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import compofa_tf
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "compofa_tf"
+SOURCE_FOLDERS = ("compofa_tf", "tests", "benchmarks", "examples", "launch", "tflite", "docs")
+
+LIGHT_PACKAGES = ("families", "recipes", "search")
+LIGHT_MODULES = (
+    "compofa_tf",
+    *("compofa_tf." + name for name in ("errors", "files", "arch", "space", "cost", "recipe", "schedules")),
+    *("compofa_tf." + name for name in ("latency.table", "latency.devices", "reports", "cli")),
+    *(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in LIGHT_PACKAGES
+        for path in sorted((PACKAGE / package).rglob("*.py"))
+    ),
+)
+HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_datasets", "torch", "matplotlib")
+
+
+def files(*suffixes: str) -> list[Path]:
+    """Returns the repository's own files with one of these endings: no environments, builds or runs."""
+    found = [path for path in ROOT.glob("*") if path.is_file()]
+    for folder in SOURCE_FOLDERS:
+        found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return sorted(path for path in found if path.suffix in suffixes and "__pycache__" not in path.parts)
+
+
+def python(code: str) -> str:
+    """Returns what the code prints in an interpreter of its own."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_light_modules_import_nothing_heavy(module):
+    loaded = python(f"import sys, {module}; print(*[name for name in {HEAVY} if name in sys.modules])")
+    assert loaded == ""
+
+
+def test_listing_the_public_names_imports_nothing_heavy():
+    assert python(f"import sys, compofa_tf as ct; dir(ct); print([n for n in {HEAVY} if n in sys.modules])") == "[]"
+
+
+def test_every_public_name_exists_and_stays_the_same():
+    """A subpackage that is imported must not take the place of the function of that name, `search` above all."""
+    code = """
+import compofa_tf as ct
+first = {name: getattr(ct, name) for name in ct.__all__}
+print(*[name for name in ct.__all__ if getattr(ct, name) is not first[name]], callable(ct.search))
+"""
+    assert python(code) == "True"
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        compofa_tf.serch  # noqa: B018
+
+
+def test_the_version_stands_once():
+    version = compofa_tf.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert importlib.metadata.version("compofa_tf") == version
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    literal = f'"{version}"'
+    assert [path.name for path in files(".py") if literal in path.read_text(encoding="utf-8")] == ["_version.py"]
+
+
+def test_the_tested_versions_lie_in_the_allowed_ranges():
+    requirement = pytest.importorskip("packaging.requirements").Requirement
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [requirement(line) for line in lines if line and not line.startswith("#")]
+    required = [requirement(text) for text in importlib.metadata.requires("compofa_tf")]
+    checked = 0
+    for wanted in (wanted for wanted in required if "torch" not in str(wanted.marker)):
+        name = wanted.name.lower().replace("_", "-")
+        tested = [pin for pin in pins if pin.name.lower().replace("_", "-") == name]
+        assert tested, f"{wanted.name} has no tested version in constraints.txt"
+        for pin in tested:
+            version = str(pin.specifier).removeprefix("==")
+            assert wanted.specifier.contains(version), f"{wanted} against the tested {version}"
+            checked += 1
+    assert checked >= 13
+
+
+@pytest.mark.parametrize("folder", ["tflite", "launch"])
+def test_kits_are_no_packages(folder):
+    """A top-level package `tflite` would shadow the one of that name which reads flatbuffers."""
+    assert (ROOT / folder / "README.md").is_file()
+    assert not list((ROOT / folder).rglob("__init__.py"))
+
+
+def test_no_source_file_exceeds_500_lines():
+    long = {path.name: n for path in files(".py") if (n := len(path.read_text(encoding="utf-8").splitlines())) > 500}
+    assert long == {}
+
+
+@pytest.mark.parametrize("private", [r"keras[.]src", r"tensorflow[.]python"])
+def test_no_private_api(private):
+    found = [path.relative_to(ROOT) for path in files(".py", ".ipynb") if re.search(private, path.read_text("utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize("page", [path.relative_to(ROOT).as_posix() for path in files(".md")])
+def test_links_between_pages_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    local = [link.split("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
+    missing = [link for link in local if not ((ROOT / page).parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff"])
+def test_the_usual_files_are_there(name):
+    assert (ROOT / name).stat().st_size > 200
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("script", [".ci/run", "launch/local.sh"])
+def test_scripts_are_executable_and_parse(script):
+    assert os.access(ROOT / script, os.X_OK)
+    subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("command", ["demo", "test"])
+def test_make_refuses_other_pythons_and_leaves_nothing_behind(tmp_path, command):
+    """`make` in a fresh copy, with a "python" that says it is 3.9."""
+    (tmp_path / "compofa_tf").mkdir()
+    for name in ("Makefile", "setup.py", "constraints.txt", "compofa_tf/_version.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    old = tmp_path / "old-python"
+    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 9, 1); $2"\n')
+    old.chmod(0o755)
+    for choice, message in ((str(old), "needs Python 3.10 to 3.13.*= 3.9"), ("no-such-python", "There is no no-such")):
+        done = subprocess.run(
+            ["make", command, f"PYTHON={choice}"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode != 0
+        assert re.search(message, done.stderr)
+        assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_and_nothing_else(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(PACKAGE, source / "compofa_tf", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("tests", "tflite", "launch"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    build = "import setuptools.build_meta as b, sys; b.build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        entry_points = next(archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
+    ours = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
+    assert {name for name in names if ".dist-info/" not in name} == {n for n in ours if "__pycache__" not in n}
+    assert any(name.endswith("LICENSE") for name in names)
+    assert "compofa = compofa_tf.cli:main" in entry_points

@@ -1,0 +1,216 @@
+"""Recipes: strict JSON, a stable hash, typed overrides, errors that help."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from compofa_tf import recipe as recipe_module
+from compofa_tf import recipes
+from compofa_tf.errors import InputError
+from compofa_tf.recipe import (
+    AccuracySettings,
+    DataSettings,
+    DeploySettings,
+    LatencySettings,
+    OptimizerSettings,
+    Phase,
+    Recipe,
+    SearchSettings,
+    SpaceSettings,
+)
+
+
+def make(**changes) -> Recipe:
+    settings = {
+        "name": "test",
+        "space": SpaceSettings(width_mult=0.25, input_size=32),
+        "data": DataSettings(resolutions=(24, 32), batch_size=8),
+        "teacher": Phase(epochs=1, learning_rate=1.0, subnets=1, kd_ratio=0),
+        "train": Phase(epochs=2, learning_rate=0.5, warmup_epochs=0.5),
+        **changes,
+    }
+    return Recipe(**settings)
+
+
+def test_json_round_trip_keeps_recipe_and_hash():
+    recipe = make(
+        shrink=(Phase(epochs=1, learning_rate=0.1, depths=(3, 4)),), search=SearchSettings(budgets_ms=(1.5, 2))
+    )
+    again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
+    assert again == recipe
+    assert again.hash == recipe.hash
+    assert again.data.resolutions == (24, 32)
+
+
+def test_hash_is_pinned_so_that_old_work_directories_stay_valid():
+    assert make().hash == "120a42afa8eac002"
+
+
+def test_hash_does_not_depend_on_how_numbers_were_written():
+    assert (
+        make(optimizer=OptimizerSettings(weight_decay=0)).hash
+        == make(optimizer=OptimizerSettings(weight_decay=0.0)).hash
+    )
+    assert make(data=DataSettings(resolutions=[24, 32], batch_size=8)).hash == make().hash
+
+
+def test_hash_differs_for_every_setting():
+    recipe = make(shrink=(Phase(epochs=1, learning_rate=0.1),))
+    changes = ["seed=1", "name=other", "train.epochs=3", "shrink.0.kd_ratio=0.5", "data.flip=false", "deploy.tries=1"]
+    assert len({recipe.hash, *(recipe.override([change]).hash for change in changes)}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("assignment", "get", "value"),
+    [
+        ("train.epochs=3", lambda r: r.train.epochs, 3),
+        ("train.learning_rate=2", lambda r: r.train.learning_rate, 2.0),
+        ("shrink.0.epochs=7", lambda r: r.shrink[0].epochs, 7),
+        ("data.resolutions=24,28, 32", lambda r: r.data.resolutions, (24, 28, 32)),
+        ("search.budgets_ms=1.5,2", lambda r: r.search.budgets_ms, (1.5, 2.0)),
+        ("search.budgets_ms=", lambda r: r.search.budgets_ms, ()),
+        ("deploy.precisions=int8", lambda r: r.deploy.precisions, ("int8",)),
+        ("data.flip=False", lambda r: r.data.flip, False),
+        ("data.source=folder:a=b", lambda r: r.data.source, "folder:a=b"),
+        ("accuracy.images=100", lambda r: r.accuracy.images, 100),
+        ("accuracy.images=none", lambda r: r.accuracy.images, None),
+    ],
+)
+def test_override_reads_the_annotated_type(assignment, get, value):
+    changed = make(shrink=(Phase(epochs=1, learning_rate=0.1),)).override([assignment])
+    assert get(changed) == value
+    assert type(get(changed)) is type(value)
+
+
+def test_overrides_are_applied_together():
+    changed = make().override(["latency.precisions=float32", "search.precision=float32"])
+    assert changed.search.precision == "float32"
+    with pytest.raises(InputError, match=r"search.precision must be one of latency.precisions"):
+        make().override(["latency.precisions=float32"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.epoch=3", r"did you mean train\.epochs.*Received: train\.epoch$"),
+        ("epochs=3", r"did you mean teacher\.epochs, train\.epochs"),
+        ("trian.epochs=3", r"train\.epochs"),
+        ("train=3", r"did you mean train\.epochs, train\.learning_rate"),
+        ("shrink.0.epochs=3", r"no such setting"),
+        ("nonsense=3", r"there are name, "),
+        ("train.epochs", r"written key=value\. Received: 'train\.epochs'"),
+        ("train.epochs=two", r"train\.epochs must be a whole number \(int\)\. Received: train\.epochs=two"),
+        ("train.epochs=2.5", r"a whole number \(int\)"),
+        ("train.learning_rate=fast", r"a finite number \(float\)"),
+        ("train.learning_rate=inf", r"a finite number \(float\)"),
+        ("data.flip=maybe", r"true or false \(bool\)"),
+        ("data.resolutions=24,large", r"a comma-separated list of whole numbers \(int\)"),
+        ("accuracy.images=few", r"a whole number \(int\) or none"),
+        ("train.epochs=-1", r"epochs must be at least 0\. Received: epochs=-1"),
+    ],
+)
+def test_override_errors_name_the_mend(assignment, message):
+    with pytest.raises(InputError, match=message):
+        make().override([assignment])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda j: j.update(epochs=3), r"no such setting; .*Received: epochs"),
+        (lambda j: j["train"].update(epoch=3), r"did you mean train\.epochs.*Received: train\.epoch"),
+        (lambda j: j.pop("space"), r"setting space is missing"),
+        (lambda j: j["train"].pop("epochs"), r"setting train\.epochs is missing"),
+        (lambda j: j["train"].update(epochs="3"), r"epochs must be a whole number \(int\)\. Received: epochs='3'"),
+        (lambda j: j["train"].update(epochs=True), r"epochs must be a whole number"),
+        (lambda j: j.update(data=[1]), r"data must be a mapping"),
+        (lambda j: j.update(shrink=[{"epochs": 1}]), r"shrink\.0\.learning_rate is missing"),
+    ],
+)
+def test_json_is_read_strictly(change, message):
+    content = make().to_json()
+    change(content)
+    with pytest.raises(InputError, match=message):
+        Recipe.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Phase(epochs=1, learning_rate=0), r"learning_rate must be greater than 0"),
+        (lambda: Phase(epochs=1, learning_rate=1, warmup_epochs=2), r"warmup_epochs must be between 0 and epochs=1"),
+        (lambda: Phase(epochs=1, learning_rate=1, subnets=0), r"subnets must be at least 1"),
+        (lambda: Phase(epochs=1, learning_rate=float("nan")), r"learning_rate must be a finite number"),
+        (lambda: DataSettings(resolutions=()), r"resolutions must be one or more different sides"),
+        (lambda: DataSettings(resolutions=(32, 32)), r"different sides"),
+        (lambda: DataSettings(batch_size=0), r"batch_size must be at least 1"),
+        (lambda: DataSettings(val_fraction=1.0), r"val_fraction must be in \(0, 1\)"),
+        (lambda: OptimizerSettings(momentum=1.0), r"momentum must be in \[0, 1\)"),
+        (lambda: AccuracySettings(images=0), r"images must be at least 1, or none for all"),
+        (lambda: LatencySettings(threads=0), r"threads must be at least 1"),
+        (lambda: SearchSettings(budgets_ms=(-1,)), r"budgets_ms must be positive"),
+        (lambda: DeploySettings(precisions=("int4",)), r"precisions must be some of float32, float16, dynamic, int8"),
+        (lambda: make(teacher=Phase(epochs=1, learning_rate=1)), r"teacher phase trains one subnet"),
+        (lambda: make(teacher=Phase(epochs=0, learning_rate=1, subnets=1, kd_ratio=0)), r"needs a trained teacher"),
+    ],
+)
+def test_the_impossible_is_rejected(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
+
+
+def test_phases_come_in_order_without_empty_ones():
+    empty, some = Phase(epochs=0, learning_rate=1), Phase(epochs=1, learning_rate=1)
+    assert [name for name, _ in make(shrink=(some, empty, some)).phases] == ["teacher", "shrink.0", "shrink.2", "train"]
+
+
+def test_differences_name_the_settings():
+    changed = make().override(["train.epochs=3", "seed=4"])
+    assert make().differences(changed) == ["train.epochs: 2 and 3", "seed: 0 and 4"]
+    assert make().differences(make()) == []
+
+
+def test_save_and_load(tmp_path):
+    make().save(tmp_path / "recipe.json")
+    assert Recipe.load(tmp_path) == make()
+    (tmp_path / "recipe.json").write_text('{"kind": "rec')
+    with pytest.raises(InputError, match="truncated"):
+        Recipe.load(tmp_path)
+
+
+def test_no_settings_class_has_more_than_a_dozen_fields():
+    classes = [value for value in vars(recipe_module).values() if dataclasses.is_dataclass(value)]
+    assert len(classes) == 9
+    assert max(len(dataclasses.fields(cls)) for cls in classes) <= 12
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_is_complete(name):
+    recipe = recipes.get(name)
+    assert recipe.name == name
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert recipe.space.build(classes=7).classes == 7
+    page = sys.modules[f"compofa_tf.recipes.{name}"].__doc__
+    assert all(f"\n{entry}: " in page for entry in ("Paper", "Command", "Hardware", "Time", "Expected", "Last run"))
+    assert recipes.describe(name) in page
+
+
+def test_unknown_recipe_names_near_matches():
+    assert {"demo", "cifar10", "small", "imagenet"} <= set(recipes.names())
+    with pytest.raises(InputError, match=r"did you mean cifar10\?.*Received: recipe='cifar'"):
+        recipes.get("cifar")
+    with pytest.raises(InputError, match=r"there are cifar10, demo"):
+        recipes.get("zzz")
+
+
+def test_recipes_import_no_tensorflow():
+    code = (
+        "import sys; from compofa_tf import recipes, schedules, sampling; recipes.get('demo').space.build(classes=2); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,317 @@
+"""A run from start to end on a tiny family: resuming, stopping, refusing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import tiny_space
+
+from compofa_tf import families, journal, sampling
+from compofa_tf.data.normalization import Normalization
+from compofa_tf.errors import InputError
+from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, SpaceSettings
+from compofa_tf.supernet import Supernet
+from compofa_tf.training import Losses, Trainer, plan, train
+
+RECIPE = Recipe(
+    name="tiny",
+    space=SpaceSettings(family="tiny"),
+    data=DataSettings(resolutions=(12, 16), batch_size=8),
+    teacher=Phase(epochs=2, learning_rate=12.0, warmup_epochs=0.5, subnets=1, kd_ratio=0),
+    train=Phase(epochs=3, learning_rate=8.0, subnets=2),
+    accuracy=AccuracySettings(resolutions=(16,)),
+    seed=5,
+)
+STEPS_PER_EPOCH = 4
+
+
+class FakeData:
+    """Images of noise whose mean gives the class away, made from (seed, step) alone."""
+
+    name, labels = "fake", ("a", "b", "c")
+    classes, train_size, val_size = 3, STEPS_PER_EPOCH * 8, 5
+    normalization = Normalization.named("symmetric")
+
+    def train(self, *, batch_size, steps, resolutions, seed, start_step=0):
+        for step in range(start_step, start_step + steps):
+            rng = np.random.default_rng([seed, step])
+            labels = rng.integers(0, 3, batch_size).astype(np.int32)
+            images = (
+                rng.normal(size=(batch_size, resolutions[step], resolutions[step], 3)) + labels[:, None, None, None]
+            )
+            yield tf.constant(images, tf.float32), tf.constant(labels)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_family():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "get", lambda name, **settings: tiny_space(**settings))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run: its folder, its weights, what it said, what validation was asked."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    said, asked = [], []
+
+    def validate(net, archs):
+        asked.append(dict(archs))
+        return dict.fromkeys(archs, 0.5)
+
+    net = train(RECIPE, workdir=folder, data=FakeData(), validate=validate, log=said.append)
+    return folder, net.get_state(), said, asked
+
+
+def same(mine, theirs):
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
+
+
+def numbers(folder):
+    """Metrics without what depends on the clock and on the validation hook."""
+    dropped = ("images_per_s", "val_top1")
+    return [{k: v for k, v in r.items() if k not in dropped} for r in journal.read(folder / "metrics.jsonl")]
+
+
+def test_run_writes_what_it_promises(finished):
+    folder, state, *_ = finished
+    assert {path.name for path in folder.iterdir()} == {
+        "recipe.json", "metrics.jsonl", "tensorboard", "checkpoints", "teacher", "supernet"
+    }  # fmt: skip
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-000000016.npz",
+        "step-000000020.npz",
+    ]
+    assert Recipe.load(folder) == RECIPE
+    same(Supernet.load(folder).get_state(), state)
+    description = json.loads((folder / "supernet" / "supernet.json").read_text())
+    assert description["labels"] == ["a", "b", "c"]
+    assert description["recipe_hash"] == RECIPE.hash
+    assert "normalization" in description
+    assert list((folder / "tensorboard").iterdir())
+
+
+def test_plan_is_said_before_the_start(finished):
+    text = "\n".join(finished[2])
+    for part in (RECIPE.hash, "4 subnets", "32 training, 5 validation images, 3 classes", "Batches of 8 at 12, 16 px"):
+        assert part in text
+    assert "teacher: 2 epochs, 8 steps, largest subnet" in text
+    assert "train: 3 epochs, 12 steps, 2 subnets per step, learning rate up to 0.03125" in text
+    assert text.index("Estimated time") < text.index("teacher epoch 1/2")
+
+
+def test_metrics(finished):
+    folder, _, said, asked = finished
+    records = journal.read(folder / "metrics.jsonl")
+    assert [record["step"] for record in records] == list(range(1, 21))
+    ends = [record for record in records if "images_per_s" in record]
+    assert [(record["phase"], record["epoch"]) for record in ends] == [
+        ("teacher", 1), ("teacher", 2), ("train", 1), ("train", 2), ("train", 3)
+    ]  # fmt: skip
+    assert [sorted(record["val_top1"]) for record in ends] == [["largest"]] * 2 + [["largest", "smallest"]] * 3
+    assert {arch.resolution for archs in asked for arch in archs.values()} == {16}
+    assert records[1]["learning_rate"] == pytest.approx(12.0 * 8 / 2048)
+    assert len([line for line in said if " epoch " in line]) == 5
+
+
+def test_the_family_learns_and_the_teacher_is_kept_apart(finished):
+    folder, state, *_ = finished
+    records = numbers(folder)
+    assert np.mean([record["loss"] for record in records[6:8]]) < np.mean([record["loss"] for record in records[:2]])
+    teacher = dict(np.load(folder / "teacher" / "weights.npz"))
+    assert max(np.abs(teacher[name] - state[name]).max() for name in state) > 1e-3
+
+
+def test_finished_run_returns_at_once(finished):
+    folder, state, *_ = finished
+    said: list[str] = []
+    same(train(RECIPE, workdir=folder, data=FakeData(), log=said.append).get_state(), state)
+    assert said == [f"{folder} is trained already."]
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_stops_with_a_checkpoint_and_resuming_repeats_the_run(finished, tmp_path, signum, code, monkeypatch):
+    """Stopped in the middle of an epoch, in the teacher's phase or in the other one."""
+    step = 6 if signum == signal.SIGTERM else 11
+    original, before = Trainer._record, signal.getsignal(signum)
+
+    def record(self, phase, position, records):
+        original(self, phase, position, records)
+        if self.step == step:
+            signal.raise_signal(signum)
+
+    monkeypatch.setattr(Trainer, "_record", record)
+    said: list[str] = []
+    with pytest.raises(SystemExit) as stopped:
+        train(RECIPE, workdir=tmp_path, data=FakeData(), log=said.append)
+    assert stopped.value.code == code
+    assert said[-1] == f"Stopped by {signum.name} after step {step}; run the same command again to resume."
+    assert signal.getsignal(signum) is before
+    assert (tmp_path / "checkpoints" / f"step-{step:09d}.npz").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(families, "get", lambda name, **settings: tiny_space(**settings))
+    net = train(RECIPE, workdir=tmp_path, data=FakeData(), log=said.append)
+    assert f"Resuming {tmp_path} at step {step} of 20." in said
+    same(net.get_state(), finished[1])
+    assert numbers(tmp_path) == numbers(finished[0])
+
+
+def test_damaged_checkpoint_is_said_and_the_one_before_repeats_the_run(finished, tmp_path):
+    """The work directory as a crash after the last epoch but before the end would leave it, its last file damaged."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("supernet"))
+    last = folder / "checkpoints" / "step-000000020.npz"
+    last.write_bytes(last.read_bytes()[:1000])
+    said: list[str] = []
+    net = train(RECIPE, workdir=folder, data=FakeData(), log=said.append)
+    assert any("step-000000020.npz is truncated" in line for line in said)
+    assert any("Resuming" in line and "at step 16 of 20" in line for line in said)
+    same(net.get_state(), finished[1])
+    assert numbers(folder) == numbers(finished[0])
+
+
+def test_crash_between_last_checkpoint_and_the_end(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("supernet"))
+    same(train(RECIPE, workdir=folder, data=FakeData(), log=lambda line: None).get_state(), finished[1])
+    assert (folder / "supernet" / "weights.npz").exists()
+
+
+def test_work_directory_of_another_recipe_is_refused_and_left_alone(finished):
+    folder = finished[0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(
+        InputError, match=r"holds a run with other settings; use another --workdir.*train\.epochs: 3 and 4"
+    ):
+        train(RECIPE.override(["train.epochs=4"]), workdir=folder, data=FakeData(), log=pytest.fail)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_changed_images_are_refused(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder, ignore=shutil.ignore_patterns("supernet"))
+    more = FakeData()
+    more.train_size = 33
+    with pytest.raises(InputError, match=r"another training images.*Expected: 33\. Received: 32"):
+        train(RECIPE, workdir=folder, data=more, log=lambda line: None)
+
+
+def test_unusable_source_claims_no_work_directory(tmp_path):
+    with pytest.raises(InputError):
+        train(RECIPE, workdir=tmp_path / "run", data=f"folder:{tmp_path / 'absent'}", log=lambda line: None)
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+def test_nan_stops_the_run_and_names_the_step(tmp_path, monkeypatch):
+    original = Trainer._train_on
+
+    def spoil(self, images, labels, phase, *, step):
+        bad = phase.name == "teacher" and step == 6 and bool(self._seconds)
+        return original(self, images * np.nan if bad else images, labels, phase, step=step)
+
+    monkeypatch.setattr(Trainer, "_train_on", spoil)
+    monkeypatch.setattr(Trainer, "announce", lambda self: self._seconds.update(teacher=1.0))
+    with pytest.raises(
+        InputError, match=r"loss of step 6 in phase teacher is not finite.*lower teacher\.learning_rate"
+    ):
+        train(RECIPE, workdir=tmp_path, data=FakeData(), log=lambda line: None)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000004.npz"]
+    assert not (tmp_path / "supernet").exists()
+
+
+def test_losses_name_the_first_bad_step():
+    losses = Losses(40, np.zeros([2, 3], np.float32))
+    for value in (1.0, 2.0, np.inf, np.nan):
+        losses.add(tf.constant([1.0, value, 1.0]))
+    with pytest.raises(InputError, match=r"loss of step 44 in phase train .* Received: loss=\[1\.0, inf, 1\.0\]"):
+        losses.settle("train")
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    trainer = Trainer(RECIPE, FakeData(), tmp_path, log=pytest.fail)
+    trainer.step = 4
+    trainer.net.trainable_variables[0].assign(np.full(trainer.net.trainable_variables[0].shape, np.nan))
+    with pytest.raises(InputError, match="update of step 3 in phase teacher is not finite"):
+        trainer.save_checkpoint(trainer.phases[0])
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_plan_places_phases_one_after_the_other():
+    recipe = dataclasses.replace(RECIPE, shrink=(Phase(epochs=1, learning_rate=1.0, subnets=1),))
+    phases = plan(recipe, train_size=39)
+    assert [(p.name, p.start, p.end, p.epoch_steps) for p in phases] == [
+        ("teacher", 0, 8, 4), ("shrink.0", 8, 12, 4), ("train", 12, 24, 4)
+    ]  # fmt: skip
+    assert [phases[0].learning_rate(step) for step in (0, 1, 2)] == pytest.approx([0.0234375, 0.046875, 0.046875])
+    assert phases[2].learning_rate(12) == pytest.approx(8.0 * 8 / 2048)
+
+
+def test_plan_refuses_what_cannot_be_trained():
+    with pytest.raises(InputError, match=r"set data\.batch_size to at most 7\. Received: data\.batch_size=8"):
+        plan(RECIPE, train_size=7)
+    nothing = RECIPE.override(["teacher.epochs=0", "teacher.warmup_epochs=0", "train.epochs=0"])
+    with pytest.raises(InputError, match="nothing to train"):
+        plan(nothing, train_size=64)
+
+
+def test_codes_are_a_function_of_seed_step_and_index():
+    space = families.mobilenet_v3(classes=10)
+    five = sampling.codes_at(space, seed=1, step=7, subnets=5, resolution=128)
+    assert five.shape == (5, space.code_size)
+    assert five.dtype == np.int32
+    np.testing.assert_array_equal(sampling.codes_at(space, seed=1, step=7, subnets=3, resolution=128), five[:3])
+    others = [{"seed": 2, "step": 7}, {"seed": 1, "step": 8}]
+    for place in others:
+        assert not np.array_equal(sampling.codes_at(space, **place, subnets=5, resolution=128), five)
+    assert len({code.tobytes() for code in five}) > 1
+
+
+def test_sampling_is_uniform_over_the_choices():
+    space = families.mobilenet_v3(classes=10)
+    drawn = [a for step in range(600) for a in sampling.archs_at(space, seed=0, step=step, subnets=2, resolution=64)]
+    for stage in range(5):
+        counts = np.bincount([arch.depths[stage] for arch in drawn], minlength=5)[2:]
+        # 1200 draws at p = 1/3: 5 standard deviations are 82.
+        assert np.abs(counts - 400).max() < 82
+    assert len(set(drawn)) > 230
+
+
+def test_sampling_within_allowed_depths():
+    space = families.mobilenet_v3(classes=10)
+    drawn = [
+        a
+        for step in range(30)
+        for a in sampling.archs_at(space, seed=0, step=step, subnets=2, resolution=64, depths=(3, 4))
+    ]
+    assert {depth for arch in drawn for depth in arch.depths} == {3, 4}
+    with pytest.raises(InputError, match=r"depths must be some of \(2, 3, 4\)"):
+        sampling.archs_at(space, seed=0, step=0, subnets=1, resolution=64, depths=(5,))
+
+
+def test_resolutions_of_a_longer_run_begin_like_a_shorter_one():
+    sides = (24, 28, 32)
+    long = sampling.resolutions_at(sides, seed=3, steps=3000)
+    assert long.dtype == np.int32
+    np.testing.assert_array_equal(sampling.resolutions_at(sides, seed=3, steps=10), long[:10])
+    assert not np.array_equal(sampling.resolutions_at(sides, seed=4, steps=3000), long)
+    counts = [int((long == side).sum()) for side in sides]
+    # 3000 draws at p = 1/3: 5 standard deviations are 129.
+    assert sum(counts) == 3000
+    assert max(abs(count - 1000) for count in counts) < 129
+
+
+def test_sampling_is_pinned_so_that_old_runs_can_be_resumed():
+    np.testing.assert_array_equal(
+        sampling.resolutions_at((24, 28, 32), seed=0, steps=8), [32, 32, 32, 28, 32, 24, 32, 28]
+    )
+    space = families.mobilenet_v3(classes=10)
+    names = [space.id(a) for a in sampling.archs_at(space, seed=0, step=3, subnets=2, resolution=64)]
+    assert names == ["r64-d23444", "r64-d23222"]

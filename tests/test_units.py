@@ -1,0 +1,89 @@
+"""Units: rounding, sizes and counts against the published rules and against sums written out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, Kernel, PoolUnit, make_divisible, output_size, unit_ops
+
+BLOCK = BlockUnit("b", 16, 64, 24, 5, 2, "relu", se_channels=16)
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"),
+    # 10.8 would lose more than 10 % as 8; 11 and 12 are half-way cases; the rest are widths of the published nets.
+    [
+        (1, 8),
+        (8, 8),
+        (10.8, 16),
+        (11, 16),
+        (12, 16),
+        (19.2, 24),
+        (18, 24),
+        (20, 24),
+        (28.8, 32),
+        (36, 40),
+        (1152, 1152),
+    ],
+)
+def test_make_divisible(value, rounded):
+    assert make_divisible(value) == rounded
+
+
+def test_make_divisible_is_a_multiple_within_its_bounds():
+    for value in range(1, 400):
+        rounded = make_divisible(value)
+        assert rounded % 8 == 0 and rounded >= 8
+        assert 0.9 * value <= rounded <= value + 8
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 13, 224])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_output_size_is_that_of_symmetric_padding(size, kernel, stride):
+    assert output_size(size, stride) == (size + 2 * (kernel // 2) - kernel) // stride + 1
+
+
+def test_kernels_of_a_block_in_execution_order():
+    parts = [(k.part, k.kind, k.in_channels, k.out_channels, k.size, k.stride, k.norm, k.bias) for k in BLOCK.kernels]
+    assert parts == [
+        ("expand", "conv", 16, 64, 1, 1, True, False),
+        ("depth", "depthwise", 64, 64, 5, 2, True, False),
+        ("reduce", "conv", 64, 16, 1, 1, False, True),
+        ("restore", "conv", 16, 64, 1, 1, False, True),
+        ("project", "conv", 64, 24, 1, 1, True, False),
+    ]
+    plain = dataclasses.replace(BLOCK, se_channels=0, expansion=False)
+    assert [kernel.part for kernel in plain.kernels] == ["depth", "project"]
+
+
+def test_counts_of_a_block_by_hand():
+    ops, height, width = unit_ops(BLOCK, 9, 12)
+    assert (height, width) == (5, 6)
+    assert [op.macs for op in ops] == [9 * 12 * 16 * 64, 5 * 6 * 25 * 64, 64 * 16, 16 * 64, 5 * 6 * 64 * 24]
+    assert [op.params for op in ops] == [16 * 64 + 128, 25 * 64 + 128, 64 * 16 + 16, 16 * 64 + 64, 64 * 24 + 48]
+    assert [op.name for op in ops] == ["b/expand", "b/depth", "b/reduce", "b/restore", "b/project"]
+    assert [op.in_shape for op in ops] == [(9, 12, 16), (9, 12, 64), (1, 1, 64), (1, 1, 16), (5, 6, 64)]
+    assert [op.out_shape for op in ops] == [(9, 12, 64), (5, 6, 64), (1, 1, 16), (1, 1, 64), (5, 6, 24)]
+
+
+def test_counts_of_the_other_units_by_hand():
+    (conv,), height, width = unit_ops(ConvUnit("c", 3, 16, 3, 2, bias=True), 8, 8)
+    assert (conv.macs, conv.params, height, width) == (4 * 4 * 9 * 3 * 16, 9 * 3 * 16 + 16 + 32, 4, 4)
+    assert unit_ops(PoolUnit("p"), 7, 5) == ((), 1, 1)
+    (dense,), *_ = unit_ops(DenseUnit("d", 20, 10), 1, 1)
+    assert (dense.macs, dense.params) == (200, 210)
+    assert Kernel("x", "depthwise", 8, 8, 3).weights == 72
+
+
+@pytest.mark.parametrize(
+    "unit", [BLOCK, ConvUnit("c", 3, 16, 3, 1, "relu"), DenseUnit("d", 20, 10)], ids=["block", "conv", "dense"]
+)
+def test_keys_tell_every_size_apart_and_ignore_the_name(unit):
+    for field in dataclasses.fields(unit):
+        value = getattr(unit, field.name)
+        other = {bool: lambda v: not v, int: lambda v: v + 2, str: lambda v: "relu6"}[type(value)](value)
+        changed = dataclasses.replace(unit, **{field.name: other})
+        assert (changed.key == unit.key) == (field.name == "name"), field.name

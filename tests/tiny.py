@@ -1,0 +1,25 @@
+"""A family small enough to trace in seconds: a stem, two elastic stages, a head."""
+
+from __future__ import annotations
+
+from compofa_tf.space import Space, Stage
+from compofa_tf.units import ConvUnit, DenseUnit, PoolUnit
+
+
+def tiny_space(*, classes: int = 10, **settings) -> Space:
+    """Takes the settings of any family and ignores all but the classes, so that it can stand in for one."""
+    choices = ((1, 2), (2, 3))
+    return Space(
+        family="tiny",
+        settings={"classes": classes},
+        stem=(ConvUnit("stem", 3, 8, 3, 2, "hard_swish"),),
+        stages=(
+            Stage(8, 8, 1, "relu", False, 3, choices, (3,)),
+            Stage(8, 16, 2, "hard_swish", True, 3, choices, (3,)),
+        ),
+        head=(PoolUnit("head_pool"), DenseUnit("classifier", 16, classes)),
+        coupling="compound",
+        kernel="fixed",
+        profile="mobile",
+        classes=classes,
+    )
