@@ -43,7 +43,8 @@ setup(
     package_data={"compofa_tf": ["py.typed", "assets/*", "data/*.npz", "data/*.txt"]},
     install_requires=[
         "absl-py>=1.4,<3",
-        "ai-edge-litert>=2.2,<3",  # 2.2 is the first release with the litert-benchmark command
+        "ai-edge-litert>=2.3,<3",
+        "importlib_resources>=5",  # tensorflow-datasets 4.9.10 imports it and forgets to require it
         "jinja2>=3.1,<4",
         "keras>=3.12,<4",
         "keras-tuner>=1.4.7,<2",

@@ -13,7 +13,8 @@ from compofa_tf._version import __version__
 if TYPE_CHECKING:
     from compofa_tf import cost, deploy, families, latency, layers, losses, recipes, schedules
     from compofa_tf.arch import Arch
-    from compofa_tf.deploy.export import Artifact, export_tflite
+    from compofa_tf.deploy.artifact import Artifact
+    from compofa_tf.deploy.export import export_tflite
     from compofa_tf.evaluation import evaluate
     from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
     from compofa_tf.latency.table import LatencyTable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "AccuracyTable": "search.accuracy",
     "Arch": "arch",
-    "Artifact": "deploy.export",
+    "Artifact": "deploy.artifact",
     "BenchmarkRow": "latency.benchmarking",
     "Front": "search.front",
     "LatencyTable": "latency.table",

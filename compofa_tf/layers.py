@@ -278,18 +278,19 @@ class ElasticBatchNormalization(keras.layers.Layer):
 
     Args:
       epsilon: Added to the variance.
+      gamma_initializer: Keras initializer of gamma.
     """
 
-    def __init__(self, *, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(self, *, epsilon: float = 1e-5, gamma_initializer: str = "ones", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not epsilon > 0:
             raise InputError(f"epsilon must be positive. Received: epsilon={epsilon!r}")
-        self.epsilon = epsilon
+        self.epsilon, self.gamma_initializer = epsilon, gamma_initializer
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates the vectors for the largest input."""
         shape = (input_shape[-1],)
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones")
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer=self.gamma_initializer)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
         self.moving_mean = self.add_weight(name="moving_mean", shape=shape, initializer="zeros", trainable=False)
         self.moving_variance = self.add_weight(name="moving_variance", shape=shape, initializer="ones", trainable=False)
@@ -332,7 +333,7 @@ class ElasticBatchNormalization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {**super().get_config(), "epsilon": self.epsilon, "gamma_initializer": self.gamma_initializer}
 
 
 def _lead(variable: Any, *sizes: int | None) -> tf.Tensor:

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def native_stderr_hidden() -> Iterator[list[str]]:
     saved = os.dup(2)
     python_stderr = sys.stderr
     with tempfile.TemporaryFile() as sink, os.fdopen(os.dup(saved), "w", buffering=1) as terminal:
-        if python_stderr.fileno() == 2:
+        if _descriptor(python_stderr) == 2:
             sys.stderr = terminal
         os.dup2(sink.fileno(), 2)
         failed = True
@@ -38,6 +39,14 @@ def native_stderr_hidden() -> Iterator[list[str]]:
             hidden.append(sink.read().decode(errors="replace"))
             if failed:
                 sys.stderr.write(hidden[0])
+
+
+def _descriptor(stream: Any) -> int | None:
+    """File descriptor of a stream; notebooks and test runners put streams without one in place of ``sys.stderr``."""
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError):
+        return None
 
 
 def import_tensorflow_quietly() -> None:

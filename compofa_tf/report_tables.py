@@ -206,17 +206,25 @@ def latency_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
     pairs = [(number(row, "predicted_ms"), number(row, "measured_ms")) for row in checked if isinstance(row, dict)]
     usable = [(one, other) for one, other in pairs if one is not None and other is not None]
     entries = value(content, "entries")
-    keys = ("mean_absolute_error_percent", "worst_error_percent", "spearman")
-    mean, worst, rank = (number(content, "validation", key) for key in keys)
+    pieces = list(entries.values()) if isinstance(entries, dict) else []
+    busy = sum(value(piece, "noisy") is True for piece in pieces)
+    keys = ("mean_absolute_error_percent", "worst_error_percent", "bias_percent", "spearman")
+    mean, worst, bias, rank = (number(content, "validation", key) for key in keys)
+    runtime, delegate = value(content, "conditions", "runtime_version"), value(content, "conditions", "delegate")
     facts = [
         ("device", value(content, "device")),
+        ("processor", value(content, "conditions", "processor")),
+        ("runtime", None if runtime is None else f"LiteRT {runtime}, {delegate}"),
         ("precision", value(content, "precision")),
         ("threads", value(content, "threads")),
         ("resolutions", _joined(value(content, "resolutions"), " px")),
-        ("pieces", f"{len(entries):,} measured" if isinstance(entries, (dict, list)) else None),
+        ("pieces", f"{len(pieces):,} measured" if pieces else None),
+        ("runs", None if number(content, "runs") is None else f"{content['runs']} per pass"),
+        ("busy", f"{busy:,} of {len(pieces):,} pieces spread too much" if busy else None),
         ("checked on", f"{len(usable)} whole subnets" if usable else None),
         ("mean error", None if mean is None else f"{mean:.2f} % (absolute)"),
         ("worst error", None if worst is None else f"{worst:.2f} %"),
+        ("bias", None if bias is None else difference(bias)),
         ("Spearman", None if rank is None else f"{rank:.4f}"),
         ("written", _date(content)),
     ]

@@ -142,7 +142,8 @@ def _next_command(run: Run) -> str:
     missing = _missing(run)
     if missing:
         return missing[0][1]
-    name = next((str(found) for a in run.artifacts if (found := value(a, "file"))), "MODEL.tflite")
+    quantized = [artifact for artifact in run.artifacts if value(artifact, "precision") == "int8"]
+    name = next((str(found) for a in (*quantized, *run.artifacts) if (found := value(a, "file"))), "MODEL.tflite")
     return f"compofa benchmark {shlex.quote(str(run.root / 'models' / Path(name).name))}"
 
 

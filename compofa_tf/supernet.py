@@ -148,7 +148,7 @@ class Supernet(keras.Model):
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Returns a copy of every variable by stable name."""
-        return {name: np.array(variable) for name, variable in self.variables_by_name.items()}
+        return {name: variable.numpy().copy() for name, variable in self.variables_by_name.items()}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Sets every variable; nothing is changed when a name is missing, extra or of another shape.
@@ -218,7 +218,7 @@ class Supernet(keras.Model):
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads an ``.npz`` of plain arrays; a truncated, damaged or foreign file is an ``InputError`` that names it."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None

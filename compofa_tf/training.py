@@ -43,6 +43,7 @@ Validate = Callable[[Supernet, Mapping[str, Arch]], Mapping[str, float]]
 _CHECK_EVERY = 10  # looking at a loss waits for the device
 _RECORDS_PER_EPOCH = 5
 _TIMED = 3
+_NAMED_SKIPS = 5
 _BAR = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}{postfix}"
 
 
@@ -259,6 +260,7 @@ class Trainer:
     def announce(self) -> None:
         """Says what will happen and how long it may take, from a few timed steps; the weights stay as they are."""
         recipe, data, log = self.recipe, self.data, self.log
+        skipped = getattr(data, "skipped", ())
         log(f"Training recipe {recipe.name} ({recipe.hash}) in {self.folder}.")
         log(f"Family: {recipe.space.family}, {self.space.size} subnets.")
         for name, arch in self._archs.items():
@@ -267,6 +269,10 @@ class Trainer:
         log(
             f"Data: {data.name}, {data.train_size} training, {data.val_size} validation images, {data.classes} classes."
         )
+        for name, reason in skipped[:_NAMED_SKIPS]:
+            log(f"  skipped {name}: {reason}")
+        if len(skipped) > _NAMED_SKIPS:
+            log(f"  and {len(skipped) - _NAMED_SKIPS} more that cannot be decoded; data_index.json names them")
         sides = ", ".join(map(str, recipe.data.resolutions))
         log(f"Batches of {recipe.data.batch_size} at {sides} px, {self.phases[0].epoch_steps} steps per epoch.")
         for phase in self.remaining():

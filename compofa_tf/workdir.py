@@ -240,7 +240,7 @@ class _Exporter:
                 continue
             tried += 1
             made = self._export(candidate, budget_ms)
-            measured_ms = made[0].latency["measured"]["median_ms"]
+            measured_ms = made[0].record["latency"]["measured"]["median_ms"]
             if measured_ms <= budget_ms:
                 self.artifacts += made
                 return True
@@ -268,7 +268,7 @@ class _Exporter:
         model = subnet.extract(self.net, arch, calibrate_on=calibration)
         ranges = self.data.calibration(**pipelines, count=settings.deploy.calibration_images)
         validation = self.data.eval(**pipelines)
-        made = []
+        made: list[Artifact] = []
         for precision in self.precisions:
             artifact = export_tflite(
                 model,

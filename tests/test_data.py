@@ -72,15 +72,15 @@ def test_digits_pixels_are_those_of_scikit_learn(digits):
 def test_batches_have_the_promised_types_and_one_resolution_each(name, request):
     data = request.getfixturevalue(name)
     resolutions = np.asarray([8, 20, 12, 8, 9], np.int32)
-    found = batches(data.train(batch_size=5, steps=5, resolutions=resolutions, seed=0))
+    pipeline = data.train(batch_size=5, steps=5, resolutions=resolutions, seed=0)
+    found, promised = batches(pipeline), pipeline.element_spec
     for (x, y), resolution in zip(found, resolutions):
         assert x.shape == (5, resolution, resolution, 3)
         assert (x.dtype, y.dtype, y.shape) == (np.float32, np.int32, (5,))
         assert x.min() >= -1
         assert x.max() <= 1
-    spec = data.train(batch_size=5, steps=5, resolutions=resolutions, seed=0).element_spec
-    assert spec[0].shape.as_list() == [5, None, None, 3]
-    assert spec[1] == tf.TensorSpec([5], tf.int32)
+    assert promised[0].shape.as_list() == [5, None, None, 3]
+    assert promised[1] == tf.TensorSpec([5], tf.int32)
 
 
 @pytest.mark.parametrize("name", ["digits", "photos"])
@@ -88,7 +88,7 @@ def test_a_resumed_run_gets_what_the_uninterrupted_one_gets(name, request):
     data = request.getfixturevalue(name)
     resolutions = np.resize(np.asarray([8, 12, 10], np.int32), 8)
     whole = take(data, batch_size=7, steps=8, resolutions=resolutions)
-    for start in (0, 1, 3, 7):
+    for start in (3, 7):
         rest = take(data, batch_size=7, start_step=start, steps=8 - start, resolutions=resolutions)
         assert len(rest) == 8 - start
         for (x, y), (u, v) in zip(whole[start:], rest):
@@ -191,7 +191,7 @@ def test_both_ways_of_resizing_agree(digits):
     one_by_one = ct_data.load("digits", dataclasses.replace(SETTINGS, cache=False))
     assert digits.images.pixels is not None
     assert one_by_one.images.pixels is None
-    for resolution in (5, 8, 13, 24):
+    for resolution in (5, 24):
         changes = {"resolutions": [resolution] * 3, "steps": 1}
         (x, y), (u, v) = take(digits, **changes)[0], take(one_by_one, **changes)[0]
         # Float rounding of two orders of summation, in units of the normalised range [-1, 1].

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from compofa_tf import families, subnet
 from compofa_tf.deploy.lowering import lower
 from compofa_tf.errors import InputError
 
@@ -222,6 +223,15 @@ def test_nested_and_sequential_models():
     model = randomize(keras.Model(inputs, layers.Conv2D(3, 1)(inner(swish(inputs)))))
     assert_same_function(model, lower(model, target=INT8))
     assert_same_function(inner, lower(inner, target=INT8))
+
+
+def test_our_own_subnets_need_no_rescale():
+    space = families.mobilenet_v3(width_mult=0.35, classes=10, input_size=32)
+    model = randomize(subnet.build(space, space.smallest(32)))
+    lowered = lower(model, target=INT8)
+    assert_same_function(model, lowered, rtol=1e-4)  # a dozen blocks amplify float32 rounding
+    assert multiplications_by_constant(lowered) == 0
+    assert not hard_activations(lowered)
 
 
 @pytest.fixture

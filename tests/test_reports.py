@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import html.parser
+import itertools
 import json
 import math
 import re
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,10 @@ import pytest
 
 from compofa_tf import cost, evidence, families, figures, files, report_tables, reports
 from compofa_tf.errors import InputError
-from compofa_tf.search import AccuracyRecord, AccuracyTable, Front, search, wilson_interval
+from compofa_tf.latency.table import LatencyTable
+from compofa_tf.latency.timings import Timing
+from compofa_tf.search import AccuracyRecord, AccuracyTable, search, wilson_interval
+from compofa_tf.units import unit_ops
 
 SPACE = families.mobilenet_v3(classes=10, input_size=32, width_mult=0.5)
 RESOLUTIONS = (24, 28, 32)
@@ -24,9 +26,29 @@ SPEED = {"float32": 11.0, "int8": 24.0}
 """Million multiply-adds per millisecond of the fake device."""
 
 
-def fake_ms(arch, precision):
-    depth = sum(arch.depths)
-    return 0.02 * depth + cost.macs(SPACE, arch) / 1e6 / SPEED[precision]
+def fake_latency(precision):
+    """A latency table whose pieces take what they compute and a little each, with 24 whole subnets to check it."""
+    rng = np.random.default_rng(11)
+    conditions = {"processor": "AMD EPYC", "runtime_version": "2.3.0", "delegate": "XNNPACK", "cores": 2}
+    table = LatencyTable(SPACE, precision=precision, resolutions=RESOLUTIONS, conditions=conditions)
+    for resolution, depth in itertools.product(RESOLUTIONS, (2, 3, 4)):
+        for piece in SPACE.pieces(SPACE.arch(depths=depth, resolution=resolution)):
+            table.entries.setdefault(piece.key, fake_timing(0.03 + piece_macs(piece) / 1e6 / SPEED[precision]))
+    for arch in (SPACE.sample(rng, resolutions=RESOLUTIONS) for _ in range(24)):
+        table.add(SPACE.id(arch), fake_timing(table.predict(arch) * float(rng.normal(1.01, 0.015))), subnet=True)
+    return table
+
+
+def fake_timing(ms):
+    return Timing((ms,), ms, ms, 50, 1, True, "2026-11-22T10:00:00+00:00")
+
+
+def piece_macs(piece):
+    height, width, macs = piece.height, piece.width, 0
+    for unit in piece.units:
+        ops, height, width = unit_ops(unit, height, width)
+        macs += sum(op.macs for op in ops)
+    return macs
 
 
 def fake_tables():
@@ -39,17 +61,8 @@ def fake_tables():
     return table
 
 
-def fake_latency(precision):
-    known = {}
-
-    def predict(arch):
-        return known.setdefault(arch, fake_ms(arch, precision))
-
-    return types.SimpleNamespace(space=SPACE, precision=precision, device="host", threads=1, predict=predict)
-
-
-def fake_artifact(candidate, precision, budget_ms, rng):
-    predicted = fake_ms(candidate.arch, precision)
+def fake_artifact(candidate, table, budget_ms, rng):
+    precision, predicted = table.precision, table.predict(candidate.arch)
     measured = predicted * rng.uniform(0.98, 1.05)
     top1 = candidate.top1 - (rng.integers(0, 30) / VAL_IMAGES if precision == "int8" else 0)
     low, high = wilson_interval(top1, VAL_IMAGES)
@@ -124,30 +137,15 @@ def fake_workdir(root, *, precisions=("float32", "int8")):
     write_metrics(root / "metrics.jsonl", rng)
     accuracy = fake_tables()
     accuracy.save(root / "accuracy" / "val.json")
-    int8 = search(SPACE, accuracy=accuracy, latency=fake_latency("int8"))
-    for precision in precisions:
-        budgets = int8.budgets if precision == "int8" else ()
-        front = search(SPACE, accuracy=accuracy, latency=fake_latency(precision), budgets_ms=budgets)
-        name = "front.json" if precision == "int8" else f"front-{precision}.json"
-        if precision != "int8":
-            front = Front(**{f: getattr(front, f) for f in front.__dataclass_fields__} | {"budgets": ()})
-        front.save(root / name)
-        checked = [front.candidates[i] for i in rng.choice(len(front.candidates), 24, replace=False)]
-        measured = [c.predicted_ms * float(rng.normal(1.01, 0.015)) for c in checked]
-        rows = [{"id": c.id, "predicted_ms": c.predicted_ms, "measured_ms": ms} for c, ms in zip(checked, measured)]
-        header = {
-            "device": "host", "precision": precision, "threads": 1, "resolutions": list(RESOLUTIONS),
-            "validation": {
-                "mean_absolute_error_percent": 1.42, "worst_error_percent": 4.85, "spearman": 0.9983, "subnets": rows,
-            },
-            "entries": {f"piece{i}": {"median_ms": 0.1} for i in range(51)},
-        }  # fmt: skip
-        files.write_json(root / "latency" / f"host-{precision}-t1.json", header, kind="latency_table")
-        for budget_ms, choice in int8.chosen.items():
-            artifact = fake_artifact(choice, precision, budget_ms, rng)
-            files.write_json(
-                root / "models" / f"{artifact['file']}.json", artifact, kind="artifact", recipe_hash="5f0c2d7e9a114b38"
-            )
+    tables = {precision: fake_latency(precision) for precision in precisions}
+    front = search(SPACE, accuracy=accuracy, latency=tables["int8"])
+    front.save(root / "front.json")
+    for precision, table in tables.items():
+        table.save(root / "latency" / f"host-{precision}-t1.json")
+        for budget_ms, choice in front.chosen.items():
+            artifact = fake_artifact(choice, table, budget_ms, rng)
+            path = root / "models" / f"{artifact['file']}.json"
+            files.write_json(path, artifact, kind="artifact", recipe_hash="5f0c2d7e9a114b38")
     return root
 
 
@@ -225,18 +223,26 @@ def test_report_names_every_number_of_the_artifacts(finished):
 
 
 def test_report_says_what_was_trained_and_how_it_was_measured(finished):
-    _, page = finished
+    root, page = finished
     text = words(page)
     for part in (
         "gives 243 subnets. All 729 candidates (3 resolutions)", "729 of 729 covered", "folder:cifar10", "16 epochs",
-        "4 subnets per step", "recipe hash 5f0c2d7e9a114b38", "subnets 243", "classes 10", "1.42 %", "4.85 %",
-        "Spearman 0.9983", "24 whole subnets", "51 measured", "images/s (median)",
+        "4 subnets per step", "recipe hash 5f0c2d7e9a114b38", "subnets 243", "classes 10", "processor AMD EPYC",
+        "runtime LiteRT 2.3.0, XNNPACK", "runs 50 per pass", "24 whole subnets", "images/s (median)",
         "same class as the Keras model on 98.4 % of 64 images",
         "host, AMD EPYC, XNNPACK, threads: 1, 200 runs, after 20 warm-up runs, LiteRT 2.3.0, 2026-11-22;",
         "accuracy on 5,000 images", "95 %, Wilson score", "compofa_tf 0", "numpy 2", "compofa benchmark", "largest",
         "smallest",
     ):  # fmt: skip
         assert part in text, part
+    for path in (root / "latency").iterdir():
+        content = files.read_json(path, kind="latency_table")
+        found = content["validation"]
+        assert f"pieces {len(content['entries'])} measured" in text
+        assert f"mean error {found['mean_absolute_error_percent']:.2f} % (absolute)" in text
+        assert (
+            f"worst error {found['worst_error_percent']:.2f} %" in text and f"Spearman {found['spearman']:.4f}" in text
+        )
     assert "Not there yet" not in text and "could not be used" not in text
 
 
@@ -275,45 +281,28 @@ def test_unmeasured_choices_are_marked_as_predicted_only(finished):
 # Partial and damaged work directories
 
 
-@pytest.fixture
-def latency_files(monkeypatch):
-    """Lets the latency tables of the fake run, which have no real entries, be loaded."""
-
-    def load(path, *, space):
-        assert space == SPACE
-        return fake_latency(files.read_json(path, kind="latency_table")["precision"])
-
-    module = types.ModuleType("compofa_tf.latency.table")
-    module.LatencyTable = types.SimpleNamespace(load=load)
-    monkeypatch.setitem(sys.modules, "compofa_tf.latency.table", module)
-
-
-def test_precision_that_was_measured_but_not_searched_gets_its_panel(finished, tmp_path, latency_files):
-    complete = evidence.all_fronts(evidence.read_run(finished[0]))
-    run = evidence.read_run(copy_without(finished[0], tmp_path / "run", "front-float32.json"))
+def test_precision_that_was_measured_but_not_searched_gets_its_panel(finished):
+    run = evidence.read_run(finished[0])
     float32, int8 = evidence.all_fronts(run)
     assert [float32.precision, int8.precision] == ["float32", "int8"] and run.problems == []
-    assert float32.budgets == () and float32.points == complete[0].points
+    assert float32.budgets == () and int8.budgets and int8 is run.fronts["front.json"]
     panels = evidence.panels([float32, int8], run.artifacts)
     assert all(len(panel.marks) == 3 for panel in panels)
     assert all(mark.budget_ms is None and mark.measured for mark in panels[0].marks)
 
 
-def test_without_any_front_the_family_is_still_drawn(finished, tmp_path, latency_files):
-    root = copy_without(finished[0], tmp_path / "run", "front.json")
-    (root / "front-float32.json").unlink()
-    text = words(reports.report(root).read_text())
+def test_without_any_front_the_family_is_still_drawn(finished, tmp_path):
+    text = words(reports.report(copy_without(finished[0], tmp_path / "run", "front.json")).read_text())
     assert "no front yet: run compofa search" in text and "float32 on host" in text and "int8 on host" in text
     assert "Best within each budget" not in text
 
 
-def test_latency_table_that_does_not_fit_becomes_a_problem(finished, tmp_path, monkeypatch, latency_files):
-    def load(path, *, space):
-        raise InputError(f"{path} is of another space.")
-
-    monkeypatch.setattr(sys.modules["compofa_tf.latency.table"].LatencyTable, "load", load)
-    root = copy_without(finished[0], tmp_path / "run", "front-float32.json")
-    assert "host-float32-t1.json is of another space." in words(reports.report(root).read_text())
+def test_latency_table_that_does_not_fit_becomes_a_problem(finished, tmp_path):
+    root = copy_without(finished[0], tmp_path / "run", "nothing")
+    other = families.mobilenet_v3(classes=10, input_size=32)
+    LatencyTable(other, precision="float32").save(root / "latency" / "host-float32-t1.json")
+    text = words(reports.report(root).read_text())
+    assert "host-float32-t1.json cannot be used: it is of another space" in text and "int8 on host" in text
 
 
 def test_empty_workdir_names_every_missing_stage(tmp_path):
@@ -333,11 +322,11 @@ def test_empty_workdir_names_every_missing_stage(tmp_path):
         ("metrics.jsonl", "no training curves yet"),
         ("accuracy", "no accuracy table yet"),
         ("latency", "no latency table yet"),
-        ("front-float32.json", "int8 on host"),
+        ("front.json", "no front yet"),
         ("models", "no exported model yet"),
     ],
 )
-def test_each_stage_may_be_missing(finished, tmp_path, latency_files, missing, named):
+def test_each_stage_may_be_missing(finished, tmp_path, missing, named):
     root = copy_without(finished[0], tmp_path / "run", missing)
     text = words(reports.report(root).read_text())
     assert named in text and "Accuracy against latency" in text
@@ -362,7 +351,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(finished, tmp_path):
     text = words(reports.report(root).read_text())
     assert all(f"{path} is not readable as JSON" in text for path in broken)
     assert "metrics.jsonl has 1 unreadable line;" in text
-    assert "Exported files" in text and "float32 on host" in text
+    assert "Exported files" in text and "no front yet" in text
 
 
 def test_missing_workdir_is_refused(tmp_path):

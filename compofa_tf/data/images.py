@@ -180,7 +180,6 @@ def _probe(
 
     def inspect(i: tf.Tensor) -> tf.Tensor:
         encoded = contents[i] if in_memory else tf.io.read_file(contents[i])
-        # The decoder's own rank check is lost in a graph; the shape must be asked of the pixels.
         shape = tf.shape(decode(encoded))
         return tf.stack([i, shape[0], shape[1], tf.cast(tf.io.is_jpeg(encoded), tf.int32)])
 

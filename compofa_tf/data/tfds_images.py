@@ -23,7 +23,7 @@ from compofa_tf.errors import InputError
 
 _VALIDATION_SPLITS = ("validation", "val", "test")
 _PER_FOLDER = 1000
-# What downloads and archives fail with, and what TFDS raises for a missing manual download (AssertionError) or package.
+# What downloads and archives fail with, and what TFDS raises where data must be fetched by hand (AssertionError).
 _FAILURES = (
     OSError,
     EOFError,
@@ -104,6 +104,11 @@ def _prepared(name: str) -> Any:
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
     except InputError:
         raise
+    except ImportError as error:
+        raise InputError(
+            f"Preparing the set needs a Python package that is not installed ({_first_line(error)}); install it with "
+            f"pip. Received: tfds:{name}"
+        ) from error
     except (*_FAILURES, *_download_errors()) as error:
         raise InputError(
             f"The set could not be downloaded and prepared ({_first_line(error)}); nothing half-made was kept: run the "

@@ -16,8 +16,10 @@ from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, Spa
 RECIPE = Recipe(
     name="cifar10",
     space=SpaceSettings(width_mult=1.0, input_size=32, strides=(1, 2, 2, 2, 1, 2)),
-    data=DataSettings(source="folder:cifar10", resolutions=(24, 28, 32), batch_size=128, min_scale=0.4, saturation=0.25),
-    teacher=Phase(epochs=7, learning_rate=1.6, warmup_epochs=1, subnets=1, kd_ratio=0),
-    train=Phase(epochs=4, learning_rate=0.6, warmup_epochs=0.25, subnets=2, kd_ratio=1.0),
-    accuracy=AccuracySettings(resolutions=(24, 28, 32), images=1000, calibration_images=512),
+    data=DataSettings(
+        source="folder:cifar10", resolutions=(20, 24, 28), batch_size=128, min_scale=0.5, saturation=0.25
+    ),
+    teacher=Phase(epochs=5, learning_rate=2.4, warmup_epochs=0.5, subnets=1, kd_ratio=0),
+    train=Phase(epochs=3, learning_rate=0.6, warmup_epochs=0.25, subnets=2, kd_ratio=1.0),
+    accuracy=AccuracySettings(resolutions=(20, 24, 28), images=1000, calibration_images=512),
 )

@@ -64,7 +64,7 @@ def search(
         total=space.size * len(wanted),
         budgets=budgets,
         precision=latency.precision,
-        latency={"device": latency.device, "threads": latency.threads},
+        latency={"device": latency.device, "threads": latency.threads, "conditions": latency.conditions},
         accuracy={
             "data": accuracy.data,
             "split": accuracy.split,

@@ -30,7 +30,7 @@ class Candidate:
       arch: The subnet, resolution included.
       top1: Measured top-1 accuracy of the float subnet, in [0, 1].
       count: Images behind ``top1``.
-      predicted_ms: Latency by the latency table: a sum of measured pieces, not a measurement of this subnet.
+      predicted_ms: Latency by the latency table, from measured pieces: not a measurement of this subnet.
     """
 
     id: str
@@ -76,8 +76,8 @@ class Front:
       total: Members times resolutions of the family; ``len(candidates)`` of them are covered.
       budgets: Latency budgets in ms, ascending.
       precision: Precision of the latency table.
-      latency: Conditions of the latency table: device, threads and so on.
-      accuracy: Conditions of the accuracy table: data, split, images and so on.
+      latency: What the latency table was measured on: device, threads, conditions.
+      accuracy: What the accuracy table was measured on: data, split, images, calibration images.
       recipe_hash: ``Recipe.hash`` of the run, if any.
     """
 

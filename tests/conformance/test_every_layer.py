@@ -36,6 +36,7 @@ class Case:
       stock: The stock Keras layer or model of a size, from the layer's weights by name.
       used: For each trainable weight by name, where a size uses it, as a boolean mask.
       seeded: Whether initial weights are random.
+      space: The dimensions between batch and channels.
     """
 
     make: Callable[..., Any]
@@ -44,7 +45,7 @@ class Case:
     stock: Callable[[Any, dict[str, np.ndarray], int, dict[str, Any]], Any]
     used: Callable[[Any, dict[str, np.ndarray], int, dict[str, Any]], dict[str, np.ndarray]]
     seeded: bool = True
-    flat: bool = False
+    space: tuple[int, ...] = (SIDE, SIDE)
 
 
 def grid(channels: tuple[int, ...], **options: tuple) -> tuple[tuple[int, dict[str, Any]], ...]:
@@ -149,7 +150,7 @@ def dense(**settings: Any) -> Case:
         too_large=((CHANNELS + 1, {}),),
         stock=stock,
         used=used,
-        flat=True,
+        space=(),
     )
 
 
@@ -174,9 +175,10 @@ def unit(slot_name: str) -> Case:
     """An elastic unit against the functional model of stock layers that ``PlainKit`` builds."""
     slot = next(slot for slot in small_space("elastic", "independent").slots if slot.name == slot_name)
     options = [option for option in slot.options if option is not None]
+    space = (1, 1) if slot_name == "classifier" else (SIDE, SIDE)
 
     def stock(layer, weights, channels, call):
-        inputs = keras.Input((1, 1, channels) if case_is_dense else (SIDE, SIDE, channels))
+        inputs = keras.Input((*space, channels))
         model = keras.Model(inputs, blocks.run(call["unit"], blocks.PlainKit(slot.name, epsilon=layer.epsilon), inputs))
         for kernel in call["unit"].kernels:
             arrays, norm = layer.sliced(kernel)
@@ -204,6 +206,7 @@ def unit(slot_name: str) -> Case:
         too_large=((options[0].in_channels + 1, {"unit": options[0]}),),
         stock=stock,
         used=used,
+        space=space,
     )
 
 
@@ -240,7 +243,7 @@ EVERY = [
 def built(case: Case, *, seed: int = 0) -> Any:
     layer = case.make(seed=seed)
     if not layer.built:
-        layer.build((None, CHANNELS) if case.flat else (None, None, None, CHANNELS))
+        layer.build(unknown(case, CHANNELS))
     return layer
 
 
@@ -254,14 +257,18 @@ def randomised(case: Case) -> tuple[Any, dict[str, np.ndarray]]:
     """The layer with every weight random, so that nothing agrees by being 0 or 1; and the weights."""
     layer, rng = built(case), np.random.default_rng(1)
     for name, variable in variables(layer).items():
-        values = rng.uniform(0.5, 1.5, variable.shape) if "variance" in name else rng.normal(size=variable.shape)
-        variable.assign(values.astype(np.float32))
+        values = rng.normal(size=variable.shape) / max(1, np.prod(variable.shape[:-1])) ** 0.5
+        variable.assign(1 + 0.1 * values if "variance" in name or "gamma" in name else values)
     return layer, {name: np.array(variable) for name, variable in variables(layer).items()}
 
 
 def batch(case: Case, channels: int) -> tf.Tensor:
-    shape = (4, channels) if case.flat else (4, SIDE, SIDE, channels)
+    shape = (4, *case.space, channels)
     return tf.constant(np.random.default_rng(channels).normal(size=shape), tf.float32)
+
+
+def unknown(case: Case, channels: int) -> tuple[int | None, ...]:
+    return (None, *(None for _ in case.space), channels)
 
 
 def sizes(case: Case) -> Iterator[tuple[tf.Tensor, int, dict[str, Any]]]:
@@ -305,8 +312,8 @@ def test_gradients_touch_only_the_slices_in_use(case):
         for name, gradient in zip(trainable, gradients):
             found = np.asarray(tf.convert_to_tensor(gradient))
             assert not np.any(found[~masks[name]]), (name, call)
-            if masks[name].any():
-                assert np.mean(found[masks[name]] != 0) > 0.5, (name, call)
+            if masks[name].any():  # a rectifier stops some of them
+                assert np.mean(found[masks[name]] != 0) > 0.1, (name, call)
 
 
 @pytest.mark.parametrize("case", EVERY)
@@ -331,8 +338,7 @@ def test_one_graph_serves_unknown_batch_and_image_sizes(case):
     layer, _ = randomised(case)
     channels, call = case.sizes[-1]
     traced = tf.function(lambda x: layer(x, **call))
-    shape = [None, channels] if case.flat else [None, None, None, channels]
-    concrete = traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    concrete = traced.get_concrete_function(tf.TensorSpec(unknown(case, channels), tf.float32))
     for x in (batch(case, channels), batch(case, channels)[:1]):
         np.testing.assert_allclose(concrete(x), layer(x, **call), rtol=1e-4, atol=1e-4)
 
@@ -345,7 +351,7 @@ def test_config_rebuilds_the_layer(case):
         config = json.loads(json.dumps(config))
     again = type(layer).from_config(config)
     if not again.built:
-        again.build((None, CHANNELS) if case.flat else (None, None, None, CHANNELS))
+        again.build(unknown(case, CHANNELS))
     assert again.get_config() == layer.get_config()
     for (name, variable), other in zip(variables(layer).items(), variables(again).values()):
         np.testing.assert_array_equal(variable, other, err_msg=name)

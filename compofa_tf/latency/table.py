@@ -1,0 +1,345 @@
+"""Measured latencies of the pieces of a family, from which the latency of every member is predicted. No TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compofa_tf import files
+from compofa_tf.errors import InputError, NotCoveredError
+from compofa_tf.latency.fitting import Check, Correction, Validation
+from compofa_tf.latency.timings import QUANTILE, Timing
+from compofa_tf.space import Arch, Space
+
+KIND = "latency_table"
+
+
+@dataclass(eq=False)
+class LatencyTable:
+    """Latencies of the pieces of a family on one device, and what they say about its members.
+
+    ``table.predict(arch)`` is a sum of measured pieces, corrected for what separate pieces cost more or less than one
+    network; the correction is fitted on a few whole subnets and judged on others (``validation``). Nothing is
+    interpolated: a resolution or size that was not measured is refused.
+
+    Attributes:
+      space: The family.
+      precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+      threads: CPU threads of the runtime.
+      device: ``"host"``.
+      resolutions: Resolutions that were asked for, ascending.
+      runs: Inferences per pass and piece.
+      warmup: Inferences before them.
+      conditions: The device and its state when the measurement began (``latency.devices.describe``).
+      recipe_hash: ``Recipe.hash`` of the run, if any.
+      entries: Piece key -> measured latency.
+      subnets: Subnet id -> measured latency of the whole.
+      fitted: Ids of those whole subnets that ``correction`` was fitted on.
+      correction: How a sum of pieces becomes a prediction.
+    """
+
+    space: Space
+    precision: str = "int8"
+    threads: int = 1
+    device: str = "host"
+    resolutions: tuple[int, ...] = ()
+    runs: int = 50
+    warmup: int = 10
+    conditions: dict[str, Any] = field(default_factory=dict)
+    recipe_hash: str | None = None
+    entries: dict[str, Timing] = field(default_factory=dict)
+    subnets: dict[str, Timing] = field(default_factory=dict)
+    fitted: tuple[str, ...] = ()
+    correction: Correction = field(default_factory=Correction)
+
+    def __post_init__(self) -> None:
+        """Puts the resolutions into order."""
+        self.resolutions = tuple(sorted({int(resolution) for resolution in self.resolutions}))
+        self._sums: dict[tuple[Any, ...], tuple[float, int]] = {}
+
+    def __len__(self) -> int:
+        """Number of measured pieces."""
+        return len(self.entries)
+
+    def __repr__(self) -> str:
+        """Says what was measured, and where."""
+        conditions = f"{self.precision}, {self.threads} thread(s), {self.device}"
+        return f"<LatencyTable of {len(self)} pieces at {list(self.resolutions)} px, {conditions}, {self.space!r}>"
+
+    # Prediction
+
+    def predict(self, arch: Arch) -> float:
+        """Returns the predicted latency of a member in ms, for one image.
+
+        Raises:
+          NotCoveredError: (a ``KeyError``) If a piece of it was not measured; names the piece and the nearest ones.
+          InputError: If the space has no such member.
+        """
+        sum_ms, pieces = self.sum_of(arch)
+        return self.correction.apply(sum_ms, pieces)
+
+    def covers(self, arch: Arch) -> bool:
+        """Whether every piece of a member was measured."""
+        try:
+            self.sum_of(arch)
+        except NotCoveredError:
+            return False
+        return True
+
+    def sum_of(self, arch: Arch) -> tuple[float, int]:
+        """Returns the plain sum in ms of the pieces of a member, and how many they are.
+
+        Raises:
+          NotCoveredError: As ``predict``.
+          InputError: As ``predict``.
+        """
+        blocks = self._ends[-1]
+        if (len(arch.depths), len(arch.expands), len(arch.kernels)) != (len(self.space.stages), blocks, blocks):
+            self.space.check(arch)
+        parts = self._parts(arch)
+        if any(part not in self._sums for part in parts):
+            self._learn(arch, parts)
+        found = [self._sums[part] for part in parts]
+        return sum(ms for ms, _ in found), sum(count for _, count in found)
+
+    @functools.cached_property
+    def _ends(self) -> list[int]:
+        ends = [0]
+        for stage in self.space.stages:
+            ends.append(ends[-1] + max(stage.depths))
+        return ends
+
+    def _parts(self, arch: Arch) -> list[tuple[Any, ...]]:
+        """What decides the pieces: those of a stage depend on its own choices and the resolution, on nothing else."""
+        stages = zip(arch.depths, self._ends, self._ends[1:])
+        return [
+            (arch.resolution,),
+            *(
+                (arch.resolution, number, depth, arch.expands[start:end], arch.kernels[start:end])
+                for number, (depth, start, end) in enumerate(stages)
+            ),
+        ]
+
+    def _learn(self, arch: Arch, parts: list[tuple[Any, ...]]) -> None:
+        stem, *inner, head = self.space.pieces(arch)
+        absent = [piece.key for piece in (stem, *inner, head) if piece.key not in self.entries]
+        if absent:
+            raise NotCoveredError(self._not_covered(arch, absent[0]))
+        in_stages = [1] * len(arch.depths) if len(inner) == len(arch.depths) else arch.depths
+        remaining = iter(inner)
+        grouped = [[stem, head], *([next(remaining) for _ in range(count)] for count in in_stages)]
+        for part, pieces in zip(parts, grouped, strict=True):
+            self._sums[part] = (sum(self.entries[piece.key].ms for piece in pieces), len(pieces))
+
+    def _not_covered(self, arch: Arch, key: str) -> str:
+        if arch.resolution not in self.resolutions:
+            measured = ", ".join(map(str, self.resolutions)) or "none"
+            hint = f"measured resolutions: {measured}"
+        else:
+            computation = key.partition(":")[2]
+            same = [other for other in self.entries if other.partition(":")[2] == computation]
+            nearest = same or difflib.get_close_matches(key, self.entries, n=2, cutoff=0.0)
+            hint = f"nearest measured pieces: {', '.join(nearest[:2]) or 'none, the table is empty'}"
+        return (
+            f"No latency was measured for {self.space.id(arch)} in {self.precision} on {self.device}: piece {key} is "
+            f"missing; {hint}."
+        )
+
+    # Quality
+
+    @property
+    def validation(self) -> Validation | None:
+        """Predicted against measured latency of the whole subnets that were not fitted on; None if there are none."""
+        others = sorted(set(self.subnets) - set(self.fitted))
+        archs = [arch for arch in map(self.space.parse, others) if self.covers(arch)]
+        checks = [Check(self.space.id(a), self.predict(a), self.subnets[self.space.id(a)].ms) for a in archs]
+        return Validation(tuple(checks)) if checks else None
+
+    @property
+    def noisy(self) -> list[str]:
+        """Names of pieces and subnets whose turns spread too much: the machine was busy."""
+        return [name for name, timing in (*self.entries.items(), *self.subnets.items()) if timing.noisy]
+
+    def add(self, name: str, timing: Timing, *, subnet: bool = False) -> None:
+        """Adds a measurement of a piece, or of a whole subnet by id, to what there is of it."""
+        known = self.subnets if subnet else self.entries
+        known[name] = known[name].and_then(timing) if name in known else timing
+        self._sums.clear()
+
+    # Files
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a JSON-serialisable mapping; the format is described in ``docs/formats.md``."""
+        validation = self.validation
+        return {
+            "space": self.space.to_json(),
+            "fingerprint": self.space.fingerprint,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "resolutions": list(self.resolutions),
+            "runs": self.runs,
+            "warmup": self.warmup,
+            "statistic": f"quantile {QUANTILE} of the medians of the turns",
+            "conditions": self.conditions,
+            "correction": {
+                "scale": self.correction.scale,
+                "overhead_ms": self.correction.overhead_ms,
+                "fitted_on": list(self.fitted),
+            },
+            "validation": None if validation is None else validation.to_json(),
+            "entries": {key: timing.to_json() for key, timing in self.entries.items()},
+            "subnets": {name: timing.to_json() for name, timing in self.subnets.items()},
+        }
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        """Writes the table atomically: ``path`` holds the old table or the whole new one, never a part."""
+        files.write_json(path, self.to_json(), kind=KIND, recipe_hash=self.recipe_hash, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, space: Space | None = None) -> LatencyTable:
+        """Reads a file of ``save``.
+
+        Args:
+          path: The file.
+          space: The space that it must be of, if given.
+
+        Raises:
+          InputError: If the file is missing, truncated, no latency table, damaged, or of another space.
+        """
+        content = files.read_json(path, kind=KIND)
+        try:
+            own = Space.from_json(content["space"])
+            if space is not None and content["fingerprint"] != space.fingerprint:
+                raise InputError(f"it is of another space ({own!r} instead of {space!r}); measure this space first")
+            return cls._from_json(content, own)
+        except KeyError as error:
+            raise InputError(f"{path} lacks {error}; it is damaged, measure again without it.") from error
+        except (TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path} cannot be used: {error}") from error
+
+    @classmethod
+    def _from_json(cls, content: dict[str, Any], space: Space) -> LatencyTable:
+        names = ("device", "precision", "threads", "resolutions", "runs", "warmup", "conditions", "recipe_hash")
+        correction = content["correction"]
+        table = cls(
+            space=space,
+            **{name: content[name] for name in names},
+            entries={key: Timing.from_json(row) for key, row in content["entries"].items()},
+            subnets={name: Timing.from_json(row) for name, row in content["subnets"].items()},
+            fitted=tuple(correction["fitted_on"]),
+            correction=Correction(correction["scale"], correction["overhead_ms"]),
+        )
+        for name in (*table.subnets, *table.fitted):
+            space.parse(name)
+        return table
+
+    # Measuring
+
+    @classmethod
+    def measure(
+        cls,
+        space: Space,
+        *,
+        device: str = "host",
+        resolutions: Sequence[int] | None = None,
+        precision: str = "int8",
+        threads: int = 1,
+        archs: Iterable[Arch] | None = None,
+        runs: int = 50,
+        warmup: int = 10,
+        repeats: int = 3,
+        fit: int = 6,
+        validate: int = 0,
+        seed: int = 0,
+        path: str | os.PathLike[str] | None = None,
+        recipe_hash: str | None = None,
+        progress: bool = True,
+    ) -> LatencyTable:
+        """Builds, converts and times the pieces of all members, and some whole subnets.
+
+        Pieces have random weights, are converted exactly as exported models are, and are timed in turns, a few
+        inferences each, in ``repeats`` passes. When the machine is busy, passes are added, at most ``repeats`` more.
+
+        Args:
+          space: The family.
+          device: ``"host"``, this machine.
+          resolutions: Sides of the input; those of ``archs`` when absent.
+          precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+          threads: CPU threads of the runtime.
+          archs: Cover only these members; all of the space when absent.
+          runs: Timed inferences per pass and piece.
+          warmup: Inferences before them.
+          repeats: Passes over everything.
+          fit: Whole subnets to fit ``correction`` on; 0 predicts plain sums.
+          validate: Further whole subnets to judge the predictions by.
+          seed: Decides which whole subnets.
+          path: File that is written as the work goes on and continued if it exists. Converted models are kept beside
+            it, in ``<path>.parts/``, until the table is complete.
+          recipe_hash: ``Recipe.hash`` of the run, recorded in the file.
+          progress: Whether to show progress and the result.
+
+        Returns:
+          The table, with whatever else the file already had.
+
+        Raises:
+          InputError: If an argument does not fit, or the file is damaged, of another space or was measured under other
+            conditions; it is left as it is.
+        """
+        from compofa_tf.latency.devices import describe
+        from compofa_tf.latency.plan import Plan
+
+        plan = Plan.of(space, resolutions=resolutions, archs=archs, fit=fit, validate=validate, seed=seed)
+        fresh = cls(
+            space=space,
+            precision=precision,
+            threads=threads,
+            device=device,
+            resolutions=plan.resolutions,
+            runs=runs,
+            warmup=warmup,
+            conditions=describe(device),
+            recipe_hash=recipe_hash,
+        )
+        table = cls.resume(path, fresh=fresh)
+
+        from compofa_tf.latency.timing import measure_latency
+
+        measure_latency(table, plan, repeats=repeats, path=path, progress=progress)
+        return table
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str] | None, *, fresh: LatencyTable) -> LatencyTable:
+        """Returns the table of ``path`` to be continued, or ``fresh`` if there is no such file.
+
+        Args:
+          path: File of an earlier, perhaps interrupted measurement; None starts anew.
+          fresh: Empty table that says under which conditions it is to be measured.
+
+        Raises:
+          InputError: If the file is damaged, of another space or measured under other conditions.
+        """
+        if path is None or not Path(path).exists():
+            return fresh
+        table = cls.load(path, space=fresh.space)
+        for name, found in table._decisive().items():
+            wanted = fresh._decisive()[name]
+            if found != wanted:
+                raise InputError(
+                    f"{path} was measured under other conditions and cannot be continued; delete it or give another "
+                    f"path. Received: {name}={wanted!r} where the file has {found!r}"
+                )
+        table.resolutions = tuple(sorted({*table.resolutions, *fresh.resolutions}))
+        table.recipe_hash = fresh.recipe_hash
+        return table
+
+    def _decisive(self) -> dict[str, Any]:
+        from compofa_tf.latency.devices import DECISIVE
+
+        names = ("device", "precision", "threads", "runs", "warmup")
+        return {**{n: getattr(self, n) for n in names}, **{n: self.conditions.get(n) for n in DECISIVE}}

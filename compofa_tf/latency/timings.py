@@ -1,0 +1,110 @@
+"""The record of one measured latency in a table. No TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compofa_tf.errors import InputError
+
+QUANTILE = 0.25
+"""Quantile of the turns' medians that counts as the latency: a busy moment of the machine can only slow a turn."""
+
+SPREAD_BOUND = 0.10
+"""Largest spread of a machine that counts as quiet."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency of one piece or whole subnet, from several turns of a few inferences each.
+
+    Attributes:
+      turn_ms: Median of each turn in ms, in the order in which they were measured.
+      p90_ms: 90th percentile of the single inferences of a pass; of several passes the mean.
+      min_ms: Fastest inference.
+      runs: Inferences timed in all.
+      passes: Passes over the table that it took part in.
+      fully_accelerated: Whether the delegate took every operation.
+      date: When the last pass began, ISO 8601.
+    """
+
+    turn_ms: tuple[float, ...]
+    p90_ms: float
+    min_ms: float
+    runs: int
+    passes: int
+    fully_accelerated: bool
+    date: str
+
+    def __post_init__(self) -> None:
+        """Rejects what no clock gives."""
+        object.__setattr__(self, "turn_ms", tuple(self.turn_ms))
+        for name, values in (("turn_ms", self.turn_ms), ("p90_ms", (self.p90_ms,)), ("min_ms", (self.min_ms,))):
+            if not values or not all(_is_latency(value) for value in values):
+                raise InputError(f"a latency is a positive, finite number of ms. Received: {name}={list(values)}")
+        if not (0 < self.passes <= self.runs):
+            raise InputError(f"a latency needs runs. Received: runs={self.runs!r}, passes={self.passes!r}")
+
+    @property
+    def ms(self) -> float:
+        """The latency: the lower quartile of ``turn_ms``."""
+        return float(np.quantile(self.turn_ms, QUANTILE))
+
+    @property
+    def spread(self) -> float:
+        """How much the median turn is above the latency, as a share of it."""
+        return float(np.median(self.turn_ms)) / self.ms - 1
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the spread is above ``SPREAD_BOUND``: the machine was busy."""
+        return self.spread > SPREAD_BOUND
+
+    def and_then(self, later: Timing) -> Timing:
+        """Returns the record of this measurement continued by a later one."""
+        passes = self.passes + later.passes
+        return Timing(
+            turn_ms=(*self.turn_ms, *later.turn_ms),
+            p90_ms=(self.p90_ms * self.passes + later.p90_ms * later.passes) / passes,
+            min_ms=min(self.min_ms, later.min_ms),
+            runs=self.runs + later.runs,
+            passes=passes,
+            fully_accelerated=self.fully_accelerated and later.fully_accelerated,
+            date=later.date,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a JSON-serialisable mapping; ``ms``, ``spread`` and ``noisy`` are there for its readers."""
+        return {
+            "ms": self.ms,
+            "p90_ms": self.p90_ms,
+            "min_ms": self.min_ms,
+            "runs": self.runs,
+            "passes": self.passes,
+            "spread": self.spread,
+            "noisy": self.noisy,
+            "fully_accelerated": self.fully_accelerated,
+            "measured": True,
+            "date": self.date,
+            "turn_ms": list(self.turn_ms),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Timing:
+        """Inverse of ``to_json``.
+
+        Raises:
+          InputError: If a value is missing or impossible, or ``ms`` is not what ``turn_ms`` gives.
+        """
+        names = ("turn_ms", "p90_ms", "min_ms", "runs", "passes", "fully_accelerated", "date")
+        timing = cls(**{name: content[name] for name in names})
+        if not _is_latency(content["ms"]) or not math.isclose(content["ms"], timing.ms, rel_tol=1e-6):
+            raise InputError(f"ms does not follow from turn_ms, it was edited. Received: ms={content['ms']!r}")
+        return timing
+
+
+def _is_latency(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import workdirs
+
+from compofa_tf import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def compofa(*arguments, cwd=None, **environment):
+    """Runs the command as a user does and returns the finished process."""
+    command = [sys.executable, "-m", "compofa_tf", *map(str, arguments)]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def fails(capsys, *arguments):
+    """Runs a command in this process; returns its one line of error."""
+    options = cli.parse(["compofa", *map(str, arguments)])
+    assert cli.run(options) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("compofa: error: ")
+    return lines[0]
+
+
+def test_search_prints_choices_writes_the_front_and_names_the_next_command(tmp_path):
+    workdirs.with_tables(tmp_path)
+    done = compofa("search", "--workdir", tmp_path, "--budget-ms", "0.5,1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "front.json").exists()
+    assert "from 243 of 243 candidates" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"Next: compofa export --workdir {tmp_path}"
+    front = json.loads((tmp_path / "front.json").read_text())
+    assert front["budgets_ms"] == [0.5, 1.0]
+    assert front["chosen"][0]["id"] in done.stdout
+
+
+def test_search_runs_without_tensorflow(tmp_path):
+    workdirs.with_tables(tmp_path)
+    blocked = tmp_path / "blocked" / "tensorflow"
+    blocked.mkdir(parents=True)
+    (blocked / "__init__.py").write_text("raise ImportError('TensorFlow must not be imported here')")
+    code = (
+        f"import sys; sys.path[:0] = [{str(blocked.parent)!r}, {str(ROOT)!r}]; from compofa_tf import cli; "
+        f"sys.exit(cli.run(cli.parse(['compofa', 'search', '--workdir', {str(tmp_path)!r}])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_existing_front_is_kept_unless_told(tmp_path, capsys):
+    workdirs.with_tables(tmp_path)
+    (tmp_path / "front.json").write_text("mine")
+    assert "--overwrite" in fails(capsys, "search", "--workdir", tmp_path)
+    assert (tmp_path / "front.json").read_text() == "mine"
+    assert cli.run(cli.parse(["compofa", "search", "--workdir", str(tmp_path), "--overwrite"])) == 0
+
+
+def test_budget_below_the_fastest_member_names_it(tmp_path, capsys):
+    workdirs.with_tables(tmp_path)
+    message = fails(capsys, "search", "--workdir", tmp_path, "--budget-ms", "0.0001")
+    assert "fastest" in message and "at least" in message
+    assert not (tmp_path / "front.json").exists()
+
+
+def test_every_command_needs_a_work_directory_that_was_trained(tmp_path, capsys):
+    for arguments in (
+        ("measure",),
+        ("search",),
+        ("evaluate", "--arch", "r24-d22222"),
+        ("extract", "--arch", "r24-d22222"),
+    ):
+        message = fails(capsys, *arguments, "--workdir", tmp_path / "absent")
+        assert "compofa train" in message, arguments
+    assert "compofa search" in fails(capsys, "export", "--workdir", tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
+
+
+def test_unknown_recipe_setting_and_source_name_what_is_near(tmp_path, capsys):
+    assert "cifar10" in fails(capsys, "train", "--recipe", "cifar", "--workdir", tmp_path / "w")
+    bad = ("train", "--recipe", "demo", "--workdir", tmp_path / "w")
+    assert "train.epochs" in fails(capsys, *bad, "--set", "train.epoch=2")
+    assert "whole number" in fails(capsys, *bad, "--set", "train.epochs=two")
+    assert "key=value" in fails(capsys, *bad, "--set", "train.epochs")
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_missing_data_folder_is_one_line_and_leaves_nothing_trained(tmp_path):
+    done = compofa("train", "--recipe", "demo", "--data", f"folder:{tmp_path / 'no'}", "--workdir", tmp_path / "w")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "does not exist" in done.stderr, done.stderr
+    assert not (tmp_path / "w" / "recipe.json").exists()
+
+
+def test_unknown_subnet_is_named(tmp_path, capsys):
+    workdirs.described(tmp_path)
+    assert "r24-d99999" in fails(capsys, "extract", "--workdir", tmp_path, "--arch", "r24-d99999")
+
+
+def test_verbosity_shows_the_traceback(tmp_path):
+    done = compofa("search", "--workdir", tmp_path, "--verbosity=1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_usage_errors_exit_with_2():
+    done = compofa("serach")
+    assert done.returncode == 2
+    assert "invalid choice" in done.stderr
+
+
+def test_read_only_work_directory_is_one_line(tmp_path, capsys, monkeypatch):
+    workdirs.with_tables(tmp_path)
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "front.json"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    assert "Permission denied" in fails(capsys, "search", "--workdir", tmp_path)
+
+
+def test_two_commands_do_not_write_to_one_work_directory(tmp_path):
+    from compofa_tf.errors import InputError
+    from compofa_tf.files import locked
+
+    with locked(tmp_path), pytest.raises(InputError, match="Another command"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_space_and_recipes_tell_without_tensorflow():
+    done = compofa("space", "--recipe", "imagenet")
+    assert "243 subnets" in done.stdout and "446.8 M multiply-adds" in done.stdout
+    listed = compofa("recipes").stdout
+    assert {"demo", "cifar10", "small", "imagenet"} <= set(re.findall(r"^(\w+)", listed, re.MULTILINE))

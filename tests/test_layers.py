@@ -1,0 +1,142 @@
+"""The functions below the elastic layers, and what a layer does beyond equalling its stock twin (see conformance/)."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from compofa_tf import layers
+from compofa_tf.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def test_activations_are_the_stock_ones():
+    x = np.linspace(-5, 5, 101, dtype=np.float32)
+    np.testing.assert_allclose(layers.hard_sigmoid(x), np.clip(x + 3, 0, 6) / 6, atol=1e-6)
+    np.testing.assert_allclose(layers.hard_swish(x), x * np.clip(x + 3, 0, 6) / 6, atol=1e-6)
+    np.testing.assert_allclose(layers.hard_swish(x), keras.activations.hard_silu(x), atol=1e-6)
+    np.testing.assert_allclose(layers.hard_sigmoid(x), keras.activations.hard_sigmoid(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 8])
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_padding_puts_the_same_zeros_on_every_side(side, kernel_size, strides):
+    x, kernel = normal(1, side, side, 2), normal(kernel_size, kernel_size, 2, 3)
+    half = kernel_size // 2
+    by_hand = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
+    expected = tf.nn.conv2d(by_hand, kernel, strides, "VALID")
+    found = tf.nn.conv2d(x, kernel, strides, layers.symmetric_padding(kernel_size, strides))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_center_crop():
+    kernel = np.arange(7 * 7).reshape(7, 7, 1, 1)
+    assert layers.center_crop(kernel, 7).tolist() == kernel.tolist()
+    assert layers.center_crop(kernel, 1).tolist() == [[[[24]]]]
+    assert layers.center_crop(kernel, 3)[..., 0, 0].tolist() == [[16, 17, 18], [23, 24, 25], [30, 31, 32]]
+
+
+def test_a_transform_is_a_matrix_times_the_row_major_centre_of_each_channel():
+    kernel, matrix = normal(7, 7, 3, 1), normal(25, 25)
+    found = layers.transform_kernel(kernel, matrix)
+    assert found.shape == (5, 5, 3, 1)
+    for channel in range(3):
+        by_hand = matrix @ kernel[1:6, 1:6, channel, 0].reshape(25)
+        np.testing.assert_allclose(found[:, :, channel, 0], by_hand.reshape(5, 5), atol=1e-5)
+
+
+def test_published_filters_of_a_block(reference):
+    """The effective 7x7, 5x5 and 3x3 filters that the PyTorch code computed for the first 120 channels of block 6."""
+    torch = pytest.importorskip("torch", reason="needs torch to read the reference checkpoint")
+    tensors = torch.load(reference / "compofa-elastic.fp16.pth", map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "blocks.6.mobile_inverted_conv.depth_conv.conv."
+    published = {key.removeprefix(prefix): tensors[key].float().numpy() for key in tensors if key.startswith(prefix)}
+    layer = layers.ElasticDepthwiseConv2D((3, 5, 7), transform=True)
+    channels = len(published["conv.weight"])
+    layer.build((None, None, None, channels))
+    layer.kernel.assign(published["conv.weight"].transpose(2, 3, 0, 1))
+    for name, matrix in layer.matrices.items():
+        matrix.assign(published[f"{name}_matrix"])
+    expected = np.load(reference / "compofa-elastic.block6_kernels.npz")
+    assert channels > 120
+    for size in (7, 5, 3):
+        found = layer.sliced(120, size).numpy().transpose(2, 3, 0, 1)
+        np.testing.assert_allclose(found, expected[f"k{size}"], atol=1e-5 * np.abs(expected[f"k{size}"]).max())
+
+
+def test_transforms_start_as_plain_crops():
+    plain, learned = (
+        layers.ElasticDepthwiseConv2D((3, 5, 7), transform=transform, name="same") for transform in (False, True)
+    )
+    x = normal(2, 8, 8, 4)
+    for size in (3, 5, 7):
+        np.testing.assert_allclose(plain(x, kernel_size=size), learned(x, kernel_size=size), atol=1e-5)
+
+
+def test_stored_statistics_move_to_the_weighted_average_over_batches():
+    """Biased variance, average of the batches weighted by size, leading channels only."""
+    layer = layers.ElasticBatchNormalization()
+    layer.build((None, None, None, 6))
+    layer.moving_mean.assign(normal(6))
+    before = np.array(layer.moving_mean), np.array(layer.moving_variance)
+    batches = [normal(n, 3, 3, 4) * (n + 1) for n in (2, 5, 1)]
+    seen = 0
+    for x in batches:
+        seen += len(x)
+        y = layer(x, rate=len(x) / seen)
+        np.testing.assert_allclose(y, layer(x, training=True), atol=1e-5)
+    weights = [len(x) for x in batches]
+    mean = np.average([x.mean((0, 1, 2)) for x in batches], axis=0, weights=weights)
+    variance = np.average([x.var((0, 1, 2)) for x in batches], axis=0, weights=weights)
+    np.testing.assert_allclose(layer.moving_mean[:4], mean, atol=1e-4)
+    np.testing.assert_allclose(layer.moving_variance[:4], variance, rtol=1e-4)
+    np.testing.assert_array_equal(layer.moving_mean[4:], before[0][4:])
+    np.testing.assert_array_equal(layer.moving_variance[4:], before[1][4:])
+
+
+def test_initial_kernels_have_the_documented_spread():
+    conv = layers.ElasticConv2D(256, 3)
+    conv.build((None, None, None, 64))
+    assert np.std(conv.kernel) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.05)
+    dense = layers.ElasticDense(100)
+    dense.build((None, 256))
+    assert np.abs(dense.kernel).max() <= 1 / 16
+    assert np.std(dense.kernel) == pytest.approx(1 / 16 / 3**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.ElasticConv2D(0, 3), "filters must be a whole number of at least 1. Received: filters=0"),
+        (lambda: layers.ElasticConv2D(8, 4), "kernel_size must be odd.*Received: kernel_size=4"),
+        (lambda: layers.ElasticConv2D(8, 3, strides=1.5), "strides must be a whole number"),
+        (lambda: layers.ElasticConv2D(True, 3), "filters must be a whole number"),
+        (lambda: layers.ElasticDepthwiseConv2D((3, 4)), "kernel_size must be odd"),
+        (lambda: layers.ElasticDepthwiseConv2D(()), "kernel_sizes needs at least one size"),
+        (lambda: layers.ElasticDense(-1), "units must be a whole number"),
+        (lambda: layers.ElasticBatchNormalization(epsilon=0), "epsilon must be positive. Received: epsilon=0"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_size_that_does_not_fit_names_layer_and_range():
+    layer = layers.ElasticConv2D(16, 3, name="stage1_expand")
+    layer.build((None, None, None, 8))
+    x = normal(1, 4, 4, 8)
+    with pytest.raises(InputError, match=r"filters of stage1_expand must be in 1\.\.16\. Received: filters=17"):
+        layer(x, filters=17)
+    with pytest.raises(InputError, match=r"Received: filters=8\.0"):
+        layer(x, filters=8.0)
+    with pytest.raises(InputError, match=r"in_channels of stage1_expand must be in 1\.\.8\. Received: in_channels=9"):
+        layer(normal(1, 4, 4, 9))

@@ -1,0 +1,191 @@
+"""Plain models: equal to the subnet of the supernet, made of stock layers, opened where this package is unknown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from spaces import KINDS, small_space
+
+from compofa_tf import cost, families, subnet
+from compofa_tf.errors import InputError
+from compofa_tf.supernet import Supernet
+
+
+def images(resolution: int, count: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, resolution, resolution, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return {kind: Supernet(small_space(*kind)) for kind in KINDS}
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+def net(request, nets):
+    net = nets[request.param]
+    subnet.calibrate(net, net.space.largest(16), images(16, 32))
+    return net
+
+
+@pytest.fixture(scope="module")
+def published():
+    return Supernet(families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10))
+
+
+def some_archs(space, count=3):
+    rng = np.random.default_rng(5)
+    return [space.smallest(16), space.largest(16), *(space.sample(rng, resolution=16) for _ in range(count))]
+
+
+def test_extracted_models_give_the_logits_of_the_supernet(net):
+    """Same sums, maybe in another order: 2e-5 of the largest logit."""
+    for arch in some_archs(net.space):
+        x = images(16)
+        expected = net(x, arch).numpy()
+        found = subnet.extract(net, arch)(x, training=False).numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_extraction_in_training_mode_agrees_too(net):
+    arch, x = net.space.largest(16), images(16)
+    expected = net(x, arch, training=True).numpy()
+    found = subnet.extract(net, arch)(x, training=True).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("profile", ["mobile", "edgetpu"])
+def test_plain_models_have_the_counted_parameters_and_stock_layers_only(profile):
+    space = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10, profile=profile)
+    for arch in (space.smallest(24), space.arch(depths=(2, 4, 3, 2, 4), resolution=32)):
+        model = subnet.build(space, arch)
+        assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == cost.params(space, arch)
+        assert model.input_shape == (None, arch.resolution, arch.resolution, 3)
+        assert model.output_shape == (None, 10)
+        assert model.name == space.id(arch)
+        assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+        assert {layer.name.split("_")[0] for layer in model.layers} <= {
+            *("images", "stem", "first", "head", "classifier"),
+            *(f"stage{i}" for i in range(1, 6)),
+        }
+
+
+def test_pieces_in_a_row_are_the_network(net):
+    arch = some_archs(net.space)[-1]
+    x = expected = images(16)
+    whole = subnet.extract(net, arch)
+    for piece in net.space.pieces(arch):
+        model = subnet.build_piece(piece, space=net.space)
+        assert model.input_shape == (None, piece.height, piece.width, piece.channels)
+        for layer in model.layers[1:]:
+            layer.set_weights(whole.get_layer(layer.name).get_weights())
+        x = model(x, training=False)
+    np.testing.assert_allclose(x, whole(expected, training=False), rtol=1e-4, atol=1e-4)
+
+
+def test_a_saved_model_opens_where_this_package_is_unknown(published, tmp_path):
+    space = published.space
+    arch = space.arch(depths=(2, 3, 4, 2, 3), resolution=32)
+    x = images(32)
+    model = subnet.extract(published, arch, calibrate_on=images(32, 16, seed=1))
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "images.npz", x=x)
+    code = """
+import sys
+import keras, numpy as np
+model = keras.models.load_model("model.keras")
+np.save("logits.npy", model(np.load("images.npz")["x"], training=False))
+assert not [name for name in sys.modules if name.startswith("compofa_tf")], "compofa_tf was imported"
+"""
+    subprocess.run(
+        [sys.executable, "-P", "-c", code] if sys.version_info >= (3, 11) else [sys.executable, "-c", code],
+        cwd=tmp_path,
+        check=True,
+        timeout=300,
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), model(x, training=False))
+    np.testing.assert_allclose(model(x, training=False), published(x, arch), atol=1e-4)
+
+
+def test_summary_shows_names_of_the_units(published, capsys):
+    subnet.build(published.space, published.space.smallest(32)).summary()
+    assert "stage1_block0_expand" in capsys.readouterr().out
+
+
+# Calibration
+
+
+def test_calibration_is_the_weighted_average_of_the_batches(nets):
+    """Against the plain model: statistics of its batch norms' inputs, batch by batch."""
+    net = Supernet(small_space())
+    arch, x = net.space.smallest(16), images(16, 7) * 3 + 1
+    assert subnet.calibrate(net, arch, x, batch_size=3) == 7
+    model = subnet.extract(net, arch)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    before = keras.Model(model.inputs, [layer.input for layer in norms])
+    parts = [x[:3], x[3:6], x[6:]]
+    inputs = [[np.asarray(value) for value in before(part, training=True)] for part in parts]
+    for i, layer in enumerate(norms):
+        mean = np.average([part[i].mean((0, 1, 2)) for part in inputs], axis=0, weights=[3, 3, 1])
+        variance = np.average([part[i].var((0, 1, 2)) for part in inputs], axis=0, weights=[3, 3, 1])
+        np.testing.assert_allclose(layer.moving_mean, mean, atol=1e-3 * np.abs(mean).max() + 1e-5)
+        np.testing.assert_allclose(layer.moving_variance, variance, rtol=2e-3, atol=1e-5)
+
+
+def test_calibration_touches_only_the_statistics_in_use(net):
+    arch = net.space.smallest(16)
+    before = net.get_state()
+    subnet.calibrate(net, arch, images(16, 8, seed=2) * 2)
+    sizes = {f"{unit.name}/{k.part}": k.out_channels for unit in net.space.units(arch) for k in unit.kernels}
+    for name, value in net.get_state().items():
+        if "moving" not in name:
+            np.testing.assert_array_equal(value, before[name])
+            continue
+        used = sizes.get(name.rpartition("/")[0], 0)
+        np.testing.assert_array_equal(value[used:], before[name][used:])
+        assert np.all(value[:used] != before[name][:used]), name
+
+
+def test_calibration_of_one_subnet_does_not_depend_on_what_was_stored(net):
+    arch, x = net.space.largest(16), images(16, 8)
+    results = []
+    for other in (net.space.smallest(16), net.space.largest(16)):
+        subnet.calibrate(net, other, images(16, 8, seed=9) * 5)
+        results.append(subnet.extract(net, arch, calibrate_on=x)(x, training=False).numpy())
+    np.testing.assert_array_equal(*results)
+    assert net.calibration_function.experimental_get_tracing_count() == 1
+
+
+def test_datasets_with_and_without_labels_and_arrays_agree(net):
+    arch, x = net.space.smallest(16), images(16, 6)
+    sources = [
+        x,
+        tf.constant(x),
+        tf.data.Dataset.from_tensor_slices(x).batch(256),
+        tf.data.Dataset.from_tensor_slices((x, np.zeros(6, np.int32))).batch(256),
+        [x],
+    ]
+    states = []
+    for source in sources:
+        assert subnet.calibrate(net, arch, source) == 6
+        states.append(net.get_state())
+    for state in states[1:]:
+        assert all(np.array_equal(state[name], states[0][name]) for name in state)
+
+
+def test_bad_calibration_images_leave_the_net_unchanged(net):
+    arch, before = net.space.smallest(16), net.get_state()
+    for source, message in (
+        (images(16, 0), "Calibration needs at least one image"),
+        ([], "Calibration needs at least one image"),
+        (images(16)[0], r"Images must be \[count, height, width, 3\]. Received: shape=\(16, 16, 3\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            subnet.calibrate(net, arch, source)
+    with pytest.raises(InputError, match="no such member"):
+        subnet.calibrate(net, families.mobilenet_v3().largest(16), images(16))
+    assert all(np.array_equal(before[name], value) for name, value in net.get_state().items())

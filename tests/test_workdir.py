@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import workdirs
+
+from compofa_tf import workdir as stages
+from compofa_tf.errors import InputError
+from compofa_tf.workdir import WorkDir
+
+
+def test_a_quick_look_takes_the_first_or_a_seeded_sample_with_both_ends(tmp_path):
+    space = workdirs.described(tmp_path)
+    everything = list(space.enumerate(resolutions=(24, 32)))
+    assert stages.choose_archs(space, (24, 32), limit=None, sample=None, seed=0) is None
+    assert stages.choose_archs(space, (24, 32), limit=3, sample=None, seed=0) == everything[:3]
+    drawn = stages.choose_archs(space, (24, 32), limit=None, sample=10, seed=0)
+    assert drawn == stages.choose_archs(space, (24, 32), limit=None, sample=10, seed=0)
+    assert len(set(drawn)) == 10
+    assert {space.largest(32), space.smallest(24)} <= set(drawn) <= set(everything)
+    assert len(stages.choose_archs(space, (24,), limit=None, sample=1000, seed=0)) == 243
+    with pytest.raises(InputError, match="not both"):
+        stages.choose_archs(space, (24,), limit=1, sample=1, seed=0)
+    with pytest.raises(InputError, match="sample=0"):
+        stages.choose_archs(space, (24,), limit=None, sample=0, seed=0)
+
+
+def test_tables_of_another_space_are_refused(tmp_path):
+    workdirs.with_tables(tmp_path)
+    supernet = tmp_path / "supernet" / "supernet.json"
+    content = json.loads(supernet.read_text())
+    content["space"]["settings"]["width_mult"] = 0.5
+    supernet.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="another space"):
+        stages.find_front(WorkDir(tmp_path))
+    assert not (tmp_path / "front.json").exists()
+
+
+def test_a_truncated_table_is_named(tmp_path):
+    workdirs.with_tables(tmp_path)
+    table = tmp_path / "latency" / "host-int8-t1.json"
+    table.write_text(table.read_text()[:2000])
+    with pytest.raises(InputError, match=r"host-int8-t1\.json"):
+        stages.find_front(WorkDir(tmp_path))
+
+
+class FakeExporter(stages._Exporter):
+    """Measures what it is told instead of exporting."""
+
+    def __init__(self, tries, slower):
+        self.slower, self.artifacts, self.tried = slower, [], []
+        deploy = type("Deploy", (), {"tries": tries})
+        self.recipe = type("Recipe", (), {"deploy": deploy})
+
+    def _export(self, candidate, budget_ms):
+        self.tried.append(candidate.id)
+        latency = {"measured": {"median_ms": candidate.predicted_ms * self.slower[len(self.tried) - 1]}}
+        return [type("Artifact", (), {"record": {"latency": latency}, "path": candidate.id})]
+
+    def _discard(self, made):
+        self.tried.append("discarded")
+
+
+def test_a_broken_budget_tries_the_next_member_that_is_fast_enough_by_as_much(tmp_path):
+    workdirs.with_tables(tmp_path)
+    front = stages.find_front(WorkDir(tmp_path), budgets_ms=(0.9,))
+    candidates = [front.best(0.9), *front.alternatives(0.9)]
+    quick = FakeExporter(3, [1.0])
+    assert quick.within(0.9, candidates)
+    assert quick.tried == [candidates[0].id]
+    slower = 1.05 * 0.9 / candidates[0].predicted_ms
+    second = FakeExporter(3, [slower, None, slower])
+    assert second.within(0.9, candidates)
+    first, gone, then = second.tried
+    assert (first, gone) == (candidates[0].id, "discarded")
+    fits = [c for c in candidates[1:] if c.predicted_ms * slower <= 0.9]
+    assert then == fits[0].id
+    never = FakeExporter(2, [9.0] * 4)
+    assert not never.within(0.9, candidates)
+    assert never.tried.count("discarded") <= 2 and not never.artifacts
+
+
+@pytest.mark.slow
+def test_stages_after_training_run_on_real_digits(tmp_path, capsys):
+    from compofa_tf import cli
+
+    space = workdirs.with_weights(tmp_path)
+    (tmp_path / "accuracy" / "val.json").unlink()
+    (tmp_path / "latency" / "host-int8-t1.json").unlink()
+    workdir = WorkDir(tmp_path)
+    table = stages.measure_accuracy(workdir, sample=6)
+    assert len(table) == 6
+    stages.measure_latency(workdir)
+    front = stages.find_front(workdir, budgets_ms=(1e3,))
+    artifacts = stages.export_models(workdir)
+    assert [artifact.precision for artifact in artifacts] == ["int8", "float32"]
+    for artifact in artifacts:
+        record = json.loads(artifact.sidecar.read_text())
+        assert record["arch"]["id"] == front.best(1e3).id
+        assert record["labels"] == workdirs.LABELS and record["normalization"]["mean"] == [0.5, 0.5, 0.5]
+        assert record["accuracy"]["count"] == 359
+        assert record["latency"]["measured"]["median_ms"] > 0 and record["latency"]["predicted_ms"] > 0
+    int8 = json.loads(artifacts[0].sidecar.read_text())
+    assert int8["fully_accelerated"] and int8["input"]["dtype"] == "int8"
+    with pytest.raises(InputError, match="--overwrite"):
+        stages.export_models(workdir)
+    name = space.id(space.smallest(24))
+    assert cli.run(cli.parse(["compofa", "extract", "--workdir", str(tmp_path), "--arch", name])) == 0
+    model = tmp_path / "models" / f"{name}.keras"
+    for target in (("--arch", name), ("--model", str(model)), ("--model", str(artifacts[0].path))):
+        assert cli.run(cli.parse(["compofa", "evaluate", "--workdir", str(tmp_path), "--images", "50", *target])) == 0
+    assert capsys.readouterr().out.count("50 images") == 3
+    assert cli.run(cli.parse(["compofa", "report", "--workdir", str(tmp_path)])) == 0
+    assert front.best(1e3).id in (tmp_path / "report.html").read_text()
