@@ -1,8 +1,8 @@
 """Our co-training step against the same step in PyTorch, alternating in one run.
 
-One step: teacher forward, forward and backward of four subnets of MobileNetV3 w1.0 (243 subnets, 1000 classes), gradients
-summed, one SGD update. Each measurement is a process of its own, so neither framework's threads disturb the other.
-Needs the extra [torch].
+One step: teacher forward, forward and backward of four subnets of MobileNetV3 w1.0 (243 subnets, 1000 classes),
+gradients summed, one SGD update. Each measurement is a process of its own, so that neither framework's threads disturb
+the other. Needs the extra [torch].
 
     python benchmarks/train_step.py --resolution 128 --batch 16 --rounds 3 --json train_step.json
 """

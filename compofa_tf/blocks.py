@@ -126,7 +126,7 @@ class ElasticUnit(keras.layers.Layer):
         layer.build((None, in_channels) if first.kind == "dense" else (None, None, None, in_channels))
         self.kernels[part] = layer
         if first.norm:
-            # A block with a shortcut starts as the identity (arXiv:1706.02677, section 5.1): short schedules learn faster.
+            # A block with a shortcut starts as the identity (arXiv:1706.02677, 5.1): short schedules learn faster.
             residual = part == "project" and any(getattr(unit, "shortcut", False) for unit in self.slot.options)
             self.norms[part] = layers.ElasticBatchNormalization(
                 epsilon=self.epsilon, gamma_initializer="zeros" if residual else "ones", name=f"{name}_bn"

@@ -219,6 +219,9 @@ def _export(commands: Any) -> None:
         with locked(options.workdir):
             artifacts = stages.export_models(workdir, overwrite=options.overwrite)
         _next(f"{len(artifacts)} models in {workdir.models}", f"compofa report {_of(options)}")
+        missed = stages.over_budget(artifacts)
+        if missed:
+            raise InputError(missed)
 
     parser = _add(
         commands,

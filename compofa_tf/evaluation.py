@@ -1,4 +1,4 @@
-"""Accuracy of a supernet's member, a Keras model or a ``.tflite`` file through one code path; tables of many members."""
+"""Accuracy of a member, a Keras model or a ``.tflite`` file through one code path; tables of many members."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def measure_accuracy(
 
 
 def validator(data: Data, recipe: Recipe) -> Callable[[Supernet, Mapping[str, Arch]], dict[str, float]]:
-    """Returns a quick check for the end of an epoch: top-1 of named members, calibrated, on part of the validation images.
+    """Returns a quick check for the end of an epoch: top-1 of named, calibrated members on some validation images.
 
     It uses the recipe's calibration images and at most ``recipe.accuracy.images`` (2,000 if that is all) to look at.
     """
@@ -202,7 +202,7 @@ def _all(space: Space, resolutions: Sequence[int] | None) -> list[Arch]:
 
 @dataclass(frozen=True)
 class _Segment:
-    """Stem, a stage, or head, as compiled functions.
+    """The stem or a stage (the last one with the head) as compiled functions.
 
     Attributes:
       entries: Positions in the code that decide the segment.
@@ -217,8 +217,9 @@ class _Segment:
 
 def _segments(net: Supernet) -> tuple[_Segment, ...]:
     space = net.space
-    counts = [len(space.stem), *(max(stage.depths) for stage in space.stages), len(space.head)]
-    channels = [3, *(stage.in_channels for stage in space.stages), space.stages[-1].width]
+    counts = [len(space.stem), *(max(stage.depths) for stage in space.stages)]
+    counts[-1] += len(space.head)
+    channels = [3, *(stage.in_channels for stage in space.stages)]
     elastic = [slot.name for slot in space.elastic_slots]
     segments, start = [], 0
     for count, width in zip(counts, channels):
@@ -288,8 +289,7 @@ class _Family:
             shared = 1
             while shared < len(levels) and levels[shared].choices == path[shared - 1]:
                 shared += 1
-            # The head has nothing to choose, but what it sees has changed.
-            del levels[min(shared, len(self.segments)) :]
+            del levels[shared:]
             for depth in range(len(levels) - 1, len(path)):
                 levels.append(self._advance(self.segments[depth], path[depth], tf.constant(code), levels[-1]))
             counts = [count_correct(np.asarray(z), np.asarray(y)) for z, (_, y) in zip(levels[-1].validation, chunk)]

@@ -104,11 +104,11 @@ def calibrate(net: Supernet, arch: Arch, images: Any, *, batch_size: int = 256) 
 def image_batches(images: Any, batch_size: int) -> Iterable[tf.Tensor]:
     """Yields float32 batches from an array ``[count, height, width, 3]`` or from batches with or without labels."""
     if isinstance(images, (np.ndarray, tf.Tensor)):
-        if len(images.shape) != 4:
-            raise InputError(f"Images must be [count, height, width, 3]. Received: shape={tuple(images.shape)}")
-        for start in range(0, images.shape[0], batch_size):
-            yield tf.cast(images[start : start + batch_size], tf.float32)
-        return
-    for element in images:
-        batch = element[0] if isinstance(element, (tuple, list)) else element
-        yield tf.cast(batch, tf.float32)
+        elements: Iterable[Any] = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+    else:
+        elements = images
+    for element in elements:
+        batch = tf.cast(element[0] if isinstance(element, (tuple, list)) else element, tf.float32)
+        if len(batch.shape) != 4 or batch.shape[-1] != 3:
+            raise InputError(f"Images must be [count, height, width, 3]. Received: shape={tuple(batch.shape)}")
+        yield batch

@@ -59,8 +59,15 @@ class Supernet(keras.Model):
         self.built = True
 
     def __call__(self, images: Any, arch: Arch | Any, **kwargs: Any) -> tf.Tensor:
-        """Lets ``arch`` be given by position; Keras takes only tensors there."""
-        return super().__call__(images, arch=arch, **kwargs)
+        """Lets ``arch`` be given by position, where Keras takes only tensors; errors come without Keras's additions.
+
+        Raises:
+          InputError: If the images have another shape, or the arch or code is of another space.
+        """
+        shape = np.shape(images)
+        if len(shape) != 4 or shape[-1] != 3:
+            raise InputError(f"Images must be [batch, height, width, 3]. Received: shape={tuple(shape)}")
+        return super().__call__(images, arch=self._checked(arch), **kwargs)
 
     def call(
         self,
@@ -70,8 +77,6 @@ class Supernet(keras.Model):
         rate: tf.Tensor | float | None = None,
     ) -> tf.Tensor:
         """Runs one subnet; see the class."""
-        if len(images.shape) != 4 or images.shape[-1] != 3:
-            raise InputError(f"Images must be [batch, height, width, 3]. Received: shape={tuple(images.shape)}")
         return self.run_slots(images, arch, slice(None), training=training, rate=rate)
 
     def run_slots(
@@ -84,20 +89,27 @@ class Supernet(keras.Model):
         rate: tf.Tensor | float | None = None,
     ) -> tf.Tensor:
         """Runs consecutive slots (a slice of ``space.slots``) on the map that the slots before them wrote."""
-        choose = self._by_arch(arch) if isinstance(arch, Arch) else self._by_code(tf.convert_to_tensor(arch))
+        arch = self._checked(arch)
+        choose = self._by_arch(arch) if isinstance(arch, Arch) else self._by_code(arch)
         for slot, layer in zip(self.space.slots[slots], self.slot_layers[slots]):
             x = choose(slot, functools.partial(_compute, layer, x, training, rate))
         return x
+
+    def _checked(self, arch: Arch | Any) -> Arch | tf.Tensor:
+        if isinstance(arch, Arch):
+            return self.space.check(arch)
+        code = tf.convert_to_tensor(arch)
+        if not code.shape.is_compatible_with([self.space.code_size]) or code.dtype != tf.int32:
+            raise InputError(
+                f"A code of this space is int32 [{self.space.code_size}]. Received: {code.dtype.name} {code.shape}"
+            )
+        return code
 
     def _by_arch(self, arch: Arch) -> Callable[[Slot, _Compute], tf.Tensor]:
         units = {unit.name: unit for unit in self.space.units(arch)}
         return lambda slot, compute: compute(units.get(slot.name))
 
     def _by_code(self, code: tf.Tensor) -> Callable[[Slot, _Compute], tf.Tensor]:
-        if not code.shape.is_compatible_with([self.space.code_size]) or code.dtype != tf.int32:
-            raise InputError(
-                f"A code of this space is int32 [{self.space.code_size}]. Received: {code.dtype.name} {code.shape}"
-            )
         position = {slot.name: i for i, slot in enumerate(self.space.elastic_slots)}
 
         def choose(slot: Slot, compute: _Compute) -> tf.Tensor:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from compofa_tf.space import Space, Stage
 from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit
 
@@ -33,3 +37,19 @@ def small_space(kernel: str = "fixed", coupling: str = "compound") -> Space:
         profile="mobile",
         classes=5,
     )
+
+
+def images(resolution: int, count: int = 4, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, resolution, resolution, 3)).astype(np.float32)
+
+
+def randomise(net: Any, seed: int = 0) -> None:
+    """Gives a supernet batch norm that does something, and matrices that are not the identity."""
+    rng = np.random.default_rng(seed)
+    for name, variable in net.variables_by_name.items():
+        if name.endswith(("gamma", "moving_variance")):
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        elif name.endswith(("beta", "moving_mean", "bias")):
+            variable.assign(0.1 * rng.normal(size=variable.shape))
+        elif name.endswith(("7to5", "5to3")):
+            variable.assign_add(0.1 * rng.normal(size=variable.shape))

@@ -42,14 +42,14 @@ def fails(capsys, *arguments):
 
 def test_search_prints_choices_writes_the_front_and_names_the_next_command(tmp_path):
     workdirs.with_tables(tmp_path)
-    done = compofa("search", "--workdir", tmp_path, "--budget-ms", "0.5,1")
+    done = compofa("search", "--workdir", tmp_path, "--budget-ms", "1,2")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tmp_path / "front.json").exists()
     assert "from 243 of 243 candidates" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Next: compofa export --workdir {tmp_path}"
     front = json.loads((tmp_path / "front.json").read_text())
-    assert front["budgets_ms"] == [0.5, 1.0]
+    assert front["budgets_ms"] == [1.0, 2.0]
     assert front["chosen"][0]["id"] in done.stdout
 
 

@@ -71,13 +71,13 @@ def machine(monkeypatch):
 
 
 def measure(**arguments):
-    values = {"resolutions": (32,), "validate": 5, "runs": 20, "repeats": 2, "progress": False}
+    values = {"resolutions": (32,), "fit": 4, "validate": 5, "runs": 20, "repeats": 2, "progress": False}
     return LatencyTable.measure(SPACE, **{**values, **arguments})
 
 
 def test_everything_is_converted_once_and_timed_in_every_pass(machine):
     table = measure()
-    assert len(machine.converted) == len(set(machine.converted)) == 17 + 6 + 5
+    assert len(machine.converted) == len(set(machine.converted)) == 17 + 4 + 5
     assert [sorted(names) for names in machine.calls] == [sorted(machine.converted)] * 2
     assert machine.calls[0] != machine.calls[1]  # another order in every pass
     assert set(table.entries) == set(Plan.of(SPACE, resolutions=(32,)).pieces)
@@ -90,7 +90,7 @@ def test_everything_is_converted_once_and_timed_in_every_pass(machine):
 def test_correction_is_found_and_validated_on_others(machine):
     table = measure()
     assert (table.correction.scale, table.correction.overhead_ms) == pytest.approx((SCALE, OVERHEAD_MS))
-    assert len(table.fitted) == 6 and len(table.validation.checks) == 5
+    assert len(table.fitted) == 4 and len(table.validation.checks) == 5
     assert table.validation.worst_error_percent < 1e-6 and table.validation.spearman == pytest.approx(1)
     assert table.predict(SPACE.arch(depths=3, resolution=32)) == pytest.approx(true_ms("r32-d33333"))
 
@@ -117,16 +117,16 @@ def test_busy_machine_adds_passes_until_it_is_calm(machine):
 def test_noise_that_stays_is_marked_and_told(machine, capsys):
     machine.busy_calls = 99
     table = measure(repeats=2, progress=True)
-    assert len(machine.calls) == 4 and len(table.noisy) == 28
+    assert len(machine.calls) == 4 and len(table.noisy) == 26
     assert all(timing.noisy for timing in table.entries.values())
-    assert "The machine was busy: 28 of 28 latencies" in capsys.readouterr().out
+    assert "The machine was busy: 26 of 26 latencies" in capsys.readouterr().out
 
 
 def test_progress_names_the_work_and_the_result(machine, capsys):
     measure(progress=True)
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 2
-    assert said[0].startswith("Latency of 17 pieces and 11 whole subnets at 32 px, int8, 1 thread(s): converting 24")
+    assert said[0].startswith("Latency of 17 pieces and 9 whole subnets at 32 px, int8, 1 thread(s): converting 22")
     assert said[1].startswith("Predictions, int8: 5 whole subnets measured: mean absolute error 0.00 %")
     measure()
     assert capsys.readouterr().out == ""
@@ -135,11 +135,11 @@ def test_progress_names_the_work_and_the_result(machine, capsys):
 def test_large_tables_are_timed_in_portions(machine, monkeypatch):
     monkeypatch.setattr(timing, "_MOST_MODELS", 10)
     table = measure(repeats=1)
-    assert [len(names) for names in machine.calls] == [10, 10, 8] and len(table.entries) == 17
+    assert [len(names) for names in machine.calls] == [10, 10, 6] and len(table.entries) == 17
     monkeypatch.setattr(timing, "_MOST_BYTES", 1)
     machine.calls.clear()
     measure(repeats=1)
-    assert [len(names) for names in machine.calls] == [1] * 28
+    assert [len(names) for names in machine.calls] == [1] * 26
 
 
 # Interruption
@@ -164,7 +164,7 @@ def test_interrupted_while_converting(machine, tmp_path):
     assert not (tmp_path / "t.json").exists()
     before, machine.fail_at_conversion = list(machine.converted), None
     measure(path=tmp_path / "t.json")
-    assert machine.converted[: len(before)] == before and len(machine.converted) == len(set(machine.converted)) == 28
+    assert machine.converted[: len(before)] == before and len(machine.converted) == len(set(machine.converted)) == 26
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.json"]
 
 
@@ -178,7 +178,7 @@ def test_interrupted_while_timing(machine, tmp_path, monkeypatch):
     machine.fail_at_call = None
     machine.calls.clear()
     table = measure(path=tmp_path / "t.json")
-    assert sum(map(len, machine.calls)) == 18 and len(machine.converted) == 28
+    assert sum(map(len, machine.calls)) == 16 and len(machine.converted) == 26
     assert {t.passes for t in (*table.entries.values(), *table.subnets.values())} == {2}
 
 
@@ -192,7 +192,7 @@ def test_more_is_added_to_a_table(machine, tmp_path):
     assert not any(name.startswith(("32x32", "r32")) for name in machine.converted)
     machine.calls.clear()
     measure(path=path, repeats=3)
-    assert len(machine.calls) == 1 and len(machine.calls[0]) == 28
+    assert len(machine.calls) == 1 and len(machine.calls[0]) == 26
 
 
 @pytest.mark.parametrize(

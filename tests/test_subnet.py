@@ -9,32 +9,31 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from spaces import KINDS, small_space
+from spaces import KINDS, images, randomise, small_space
 
 from compofa_tf import cost, families, subnet
 from compofa_tf.errors import InputError
 from compofa_tf.supernet import Supernet
 
 
-def images(resolution: int, count: int = 4, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(count, resolution, resolution, 3)).astype(np.float32)
-
-
 @pytest.fixture(scope="module")
 def nets():
-    return {kind: Supernet(small_space(*kind)) for kind in KINDS}
+    made = {kind: Supernet(small_space(*kind)) for kind in KINDS}
+    for net in made.values():
+        randomise(net)
+    return made
 
 
 @pytest.fixture(params=KINDS, ids="-".join)
 def net(request, nets):
-    net = nets[request.param]
-    subnet.calibrate(net, net.space.largest(16), images(16, 32))
-    return net
+    return nets[request.param]
 
 
 @pytest.fixture(scope="module")
 def published():
-    return Supernet(families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10))
+    net = Supernet(families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10))
+    randomise(net)
+    return net
 
 
 def some_archs(space, count=3):
@@ -91,7 +90,7 @@ def test_a_saved_model_opens_where_this_package_is_unknown(published, tmp_path):
     space = published.space
     arch = space.arch(depths=(2, 3, 4, 2, 3), resolution=32)
     x = images(32)
-    model = subnet.extract(published, arch, calibrate_on=images(32, 16, seed=1))
+    model = subnet.extract(published, arch)
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "images.npz", x=x)
     code = """
@@ -113,7 +112,7 @@ assert not [name for name in sys.modules if name.startswith("compofa_tf")], "com
 
 def test_summary_shows_names_of_the_units(published, capsys):
     subnet.build(published.space, published.space.smallest(32)).summary()
-    assert "stage1_block0_expand" in capsys.readouterr().out
+    assert "stage1_block0" in capsys.readouterr().out
 
 
 # Calibration
@@ -121,22 +120,24 @@ def test_summary_shows_names_of_the_units(published, capsys):
 
 def test_calibration_is_the_weighted_average_of_the_batches(nets):
     """Against the plain model: statistics of its batch norms' inputs, batch by batch."""
-    net = Supernet(small_space())
+    net = nets[KINDS[0]]
     arch, x = net.space.smallest(16), images(16, 7) * 3 + 1
     assert subnet.calibrate(net, arch, x, batch_size=3) == 7
     model = subnet.extract(net, arch)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    before = keras.Model(model.inputs, [layer.input for layer in norms])
+    stored = [(np.array(layer.moving_mean), np.array(layer.moving_variance)) for layer in norms]
+    before = keras.Model(model.input, [layer.input for layer in norms])
     parts = [x[:3], x[3:6], x[6:]]
-    inputs = [[np.asarray(value) for value in before(part, training=True)] for part in parts]
-    for i, layer in enumerate(norms):
+    inputs = [[np.asarray(value, np.float64) for value in before(part, training=True)] for part in parts]
+    for i, (found_mean, found_variance) in enumerate(stored):
         mean = np.average([part[i].mean((0, 1, 2)) for part in inputs], axis=0, weights=[3, 3, 1])
         variance = np.average([part[i].var((0, 1, 2)) for part in inputs], axis=0, weights=[3, 3, 1])
-        np.testing.assert_allclose(layer.moving_mean, mean, atol=1e-3 * np.abs(mean).max() + 1e-5)
-        np.testing.assert_allclose(layer.moving_variance, variance, rtol=2e-3, atol=1e-5)
+        np.testing.assert_allclose(found_mean, mean, rtol=0, atol=1e-5 * max(1, np.abs(mean).max()))
+        np.testing.assert_allclose(found_variance, variance, rtol=1e-4)
 
 
-def test_calibration_touches_only_the_statistics_in_use(net):
+def test_calibration_touches_only_the_statistics_in_use(nets):
+    net = nets[KINDS[0]]
     arch = net.space.smallest(16)
     before = net.get_state()
     subnet.calibrate(net, arch, images(16, 8, seed=2) * 2)
@@ -150,17 +151,19 @@ def test_calibration_touches_only_the_statistics_in_use(net):
         assert np.all(value[:used] != before[name][:used]), name
 
 
-def test_calibration_of_one_subnet_does_not_depend_on_what_was_stored(net):
+def test_calibration_of_one_subnet_does_not_depend_on_what_was_stored(nets):
+    net = nets[KINDS[0]]
     arch, x = net.space.largest(16), images(16, 8)
     results = []
     for other in (net.space.smallest(16), net.space.largest(16)):
         subnet.calibrate(net, other, images(16, 8, seed=9) * 5)
         results.append(subnet.extract(net, arch, calibrate_on=x)(x, training=False).numpy())
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
     assert net.calibration_function.experimental_get_tracing_count() == 1
 
 
-def test_datasets_with_and_without_labels_and_arrays_agree(net):
+def test_datasets_with_and_without_labels_and_arrays_agree(nets):
+    net = nets[KINDS[0]]
     arch, x = net.space.smallest(16), images(16, 6)
     sources = [
         x,
@@ -174,18 +177,32 @@ def test_datasets_with_and_without_labels_and_arrays_agree(net):
         assert subnet.calibrate(net, arch, source) == 6
         states.append(net.get_state())
     for state in states[1:]:
-        assert all(np.array_equal(state[name], states[0][name]) for name in state)
+        for name in state:
+            np.testing.assert_allclose(state[name], states[0][name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_bad_calibration_images_leave_the_net_unchanged(net):
+def test_bad_calibration_images_leave_the_net_unchanged(nets):
+    net = nets[KINDS[0]]
     arch, before = net.space.smallest(16), net.get_state()
     for source, message in (
         (images(16, 0), "Calibration needs at least one image"),
         ([], "Calibration needs at least one image"),
         (images(16)[0], r"Images must be \[count, height, width, 3\]. Received: shape=\(16, 16, 3\)"),
+        ([images(16)[..., :1]], r"Images must be \[count, height, width, 3\]. Received: shape=\(4, 16, 16, 1\)"),
     ):
         with pytest.raises(InputError, match=message):
             subnet.calibrate(net, arch, source)
     with pytest.raises(InputError, match="no such member"):
         subnet.calibrate(net, families.mobilenet_v3().largest(16), images(16))
     assert all(np.array_equal(before[name], value) for name, value in net.get_state().items())
+
+
+@pytest.mark.slow
+def test_calibration_in_the_largest_kind_of_space(nets):
+    net = nets[KINDS[3]]
+    for arch in some_archs(net.space):
+        x = images(16, 8)
+        model = subnet.extract(net, arch, calibrate_on=x)
+        expected = net(x, arch, training=True).numpy()
+        np.testing.assert_allclose(model(x, training=False), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert net.calibration_function.experimental_get_tracing_count() == 1

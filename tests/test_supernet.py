@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from spaces import KINDS, small_space
+from spaces import KINDS, images, randomise, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.supernet import Supernet, read_arrays
 
 ZERO = tf.UnconnectedGradients.ZERO
-
-
-def images(resolution: int, count: int = 4, seed: int = 0) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(seed).normal(size=(count, resolution, resolution, 3)), tf.float32)
-
-
-def randomise(net: Supernet, seed: int = 0) -> None:
-    """Batch norm that does something, and matrices that are not the identity."""
-    rng = np.random.default_rng(seed)
-    for name, variable in net.variables_by_name.items():
-        if name.endswith(("gamma", "moving_variance")):
-            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        elif name.endswith(("beta", "moving_mean", "bias")):
-            variable.assign(0.1 * rng.normal(size=variable.shape))
-        elif name.endswith(("7to5", "5to3")):
-            variable.assign_add(0.1 * rng.normal(size=variable.shape))
 
 
 @pytest.fixture(scope="module")
@@ -64,51 +49,89 @@ def some_archs(space, count=4, resolutions=(16,)):
     return [*ends, *(space.sample(rng, resolutions=resolutions) for _ in range(count))]
 
 
-def count_traces(net, **options):
-    """A compiled call of a supernet and the list of its traces."""
-    traces = []
+def signature(net):
+    return tf.TensorSpec([None, None, None, 3], tf.float32), tf.TensorSpec([net.space.code_size], tf.int32)
 
-    def call(x, code):
-        traces.append(1)
-        return net(x, code, **options)
 
-    signature = (tf.TensorSpec([None, None, None, 3], tf.float32), tf.TensorSpec([net.space.code_size], tf.int32))
-    return tf.function(call, input_signature=signature), traces
+def assert_close(found, expected, bound: float = 2e-5) -> None:
+    """Rounding of float32 sums in another order, as a share of the largest value."""
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=bound * np.abs(expected).max())
 
 
 # One graph
 
 
 def test_one_trace_serves_20_subnets_at_3_resolutions(net):
-    """And gives what the graph of each subnet alone gives, to the rounding of float32."""
-    for training in (False, True):
-        compiled, traces = count_traces(net, training=training)
-        for arch in some_archs(net.space, 18, resolutions=(8, 12, 16)):
-            x = images(arch.resolution)
-            static = net(x, arch, training=training).numpy()
-            coded = compiled(x, net.space.encode(arch)).numpy()
-            np.testing.assert_allclose(coded, static, rtol=0, atol=2e-5 * np.abs(static).max())
-        assert len(traces) == compiled.experimental_get_tracing_count() == 1
-
-
-def test_inference_function_is_traced_once_and_uses_stored_statistics(net):
+    """And gives what the graph of each subnet alone gives."""
     function = net.inference_function
-    for arch in some_archs(net.space, 18, resolutions=(8, 12, 16)):
-        for count in (1, 4):
-            found = function(images(arch.resolution, count), net.space.encode(arch))
-            assert found.shape == (count, net.space.classes) and found.dtype == tf.float32
-    np.testing.assert_allclose(found, net(images(arch.resolution), arch), atol=1e-4)
+    for number, arch in enumerate(some_archs(net.space, 18, resolutions=(8, 12, 16))):
+        x = images(arch.resolution, count=1 + number % 3)
+        coded = function(x, net.space.encode(arch))
+        assert coded.shape == (len(x), net.space.classes) and coded.dtype == tf.float32
+        if number < 6:
+            assert_close(coded, net(x, arch))
     assert function.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], pytest.param(KINDS[3], marks=pytest.mark.slow)], ids="-".join)
+def test_training_needs_one_trace_too_and_gradients_agree(nets, kind):
+    """Logits and gradients of both graphs are equal, and exactly 0 in what the subnet does not use."""
+    net, traces = nets(kind), []
+    variables = {name: v for name, v in net.variables_by_name.items() if v.trainable}
+
+    def step(x, arch):
+        traces.append(1)
+        with tf.GradientTape() as tape:
+            logits = net(x, arch, training=True)
+            loss = tf.reduce_sum(logits**2)
+        return logits, tape.gradient(loss, [v.value for v in variables.values()], unconnected_gradients=ZERO)
+
+    compiled = tf.function(step, input_signature=signature(net), autograph=False)
+    for number, arch in enumerate(some_archs(net.space, 18, resolutions=(8, 12, 16))):
+        x = images(arch.resolution)
+        coded = compiled(x, net.space.encode(arch))
+        assert len(traces) == 1 + min(number, 3)
+        if number < 3:
+            static = step(x, arch)
+            assert_close(coded[0], static[0])
+            kernels = kernels_of(net.space, arch)
+            for name, *gradients in zip(variables, coded[1], static[1]):
+                found, expected = (np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients)
+                atol = 1e-4 * max(np.abs(expected).max(), 1e-3)
+                np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=name)
+                for gradient in (found, expected):
+                    mask = idle(gradient.shape, name, kernels.get(name.rpartition("/")[0]))
+                    assert not gradient[mask].any(), name
+
+
+def idle(shape: tuple[int, ...], name: str, kernel) -> np.ndarray:
+    """Where a tensor lies outside the leading channels of the kernel it belongs to; everywhere without a kernel."""
+    mask = np.ones(shape, bool)
+    if kernel is None:
+        return mask
+    if name.endswith("/kernel") and kernel.kind == "depthwise":
+        mask[:, :, : kernel.out_channels] = False
+    elif name.endswith("/kernel"):
+        mask[..., : kernel.in_channels, : kernel.out_channels] = False
+    elif name.endswith(("to5", "to3")):
+        mask[:] = False
+    else:
+        mask[: kernel.out_channels] = False
+    return mask
+
+
+def kernels_of(space, arch) -> dict:
+    return {f"{unit.name}/{kernel.part}": kernel for unit in space.units(arch) for kernel in unit.kernels}
 
 
 def test_the_published_layout_is_traced_once(published):
     space = published.space
     for arch in some_archs(space, 18, resolutions=(24, 28, 32)):
         x = images(arch.resolution, 2)
-        coded = published.inference_function(x, space.encode(arch)).numpy()
-        if arch.resolution == 32:
-            static = published(x, arch).numpy()
-            np.testing.assert_allclose(coded, static, rtol=0, atol=2e-5 * np.abs(static).max())
+        coded = published.inference_function(x, space.encode(arch))
+        if arch.depths in ((2,) * 5, (4,) * 5):
+            assert_close(coded, published(x, arch))
     assert published.inference_function.experimental_get_tracing_count() == 1
 
 
@@ -120,69 +143,25 @@ def test_the_large_published_spaces_are_traced_once(kind):
     net = Supernet(families.mobilenet_v3(kernel=kernel, coupling=coupling, **settings))
     for arch in some_archs(net.space, 18, resolutions=(24, 28, 32)):
         x = images(arch.resolution, 2)
-        static, coded = net(x, arch).numpy(), net.inference_function(x, net.space.encode(arch)).numpy()
-        np.testing.assert_allclose(coded, static, rtol=0, atol=2e-5 * np.abs(static).max())
+        assert_close(net.inference_function(x, net.space.encode(arch)), net(x, arch))
     assert net.inference_function.experimental_get_tracing_count() == 1
-
-
-def test_gradients_of_both_graphs_agree_and_touch_only_what_the_subnet_uses(net):
-    variables = {name: v for name, v in net.variables_by_name.items() if v.trainable}
-
-    def gradients(x, arch):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(net(x, arch, training=True) ** 2)
-        return tape.gradient(loss, [v.value for v in variables.values()], unconnected_gradients=ZERO)
-
-    signature = (tf.TensorSpec([None, None, None, 3], tf.float32), tf.TensorSpec([net.space.code_size], tf.int32))
-    compiled = tf.function(gradients, input_signature=signature)
-    for arch in some_archs(net.space, 3):
-        x = images(16)
-        sizes = {f"{unit.name}/{k.part}": k for unit in net.space.units(arch) for k in unit.kernels}
-        for name, coded, static in zip(variables, compiled(x, net.space.encode(arch)), gradients(x, arch)):
-            coded, static = np.asarray(tf.convert_to_tensor(coded)), np.asarray(tf.convert_to_tensor(static))
-            largest = np.abs(static).max()
-            np.testing.assert_allclose(coded, static, rtol=0, atol=1e-4 * max(largest, 1e-3), err_msg=name)
-            kernel = sizes.get(name.rpartition("/")[0])
-            if kernel is None:
-                assert not coded.any() and not static.any(), name
-            elif name.endswith("/kernel") and kernel.kind == "conv":
-                for found in (coded, static):
-                    assert not found[:, :, kernel.in_channels :].any() and not found[..., kernel.out_channels :].any()
-            elif name.endswith(("/gamma", "/beta", "/bias")):
-                assert not coded[kernel.out_channels :].any() and not static[kernel.out_channels :].any(), name
-            elif name.endswith("/kernel") and kernel.kind == "depthwise":
-                assert not coded[:, :, kernel.out_channels :].any() and not static[:, :, kernel.out_channels :].any()
 
 
 def test_training_mode_leaves_the_stored_statistics_alone(net):
     before = net.get_state()
-    net(images(16), net.space.largest(16), training=True)
-    net.inference_function(images(16), net.space.encode(net.space.largest(16)))
+    for training in (True, False):
+        net(images(16), net.space.largest(16), training=training)
     after = net.get_state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_channels_left_out_and_blocks_skipped_do_not_matter(net):
-    """Noise in everything that the smallest subnet does not use must not change its output."""
+def test_what_a_subnet_does_not_use_does_not_matter(net):
     arch, x = net.space.smallest(16), images(16)
     expected, state = net(x, arch).numpy(), net.get_state()
-    sizes = {f"{unit.name}/{k.part}": k for unit in net.space.units(arch) for k in unit.kernels}
-    noisy = {name: value.copy() for name, value in state.items()}
-    for name, value in noisy.items():
-        kernel = sizes.get(name.rpartition("/")[0])
-        if kernel is None:
-            value += 100
-        elif name.endswith("/kernel") and kernel.kind == "conv":
-            value[:, :, kernel.in_channels :] += 100
-            value[..., kernel.out_channels :] += 100
-        elif kernel.kind != "dense" and not name.endswith(("to5", "to3")):
-            value[
-                (
-                    ...,
-                    slice(kernel.out_channels, None),
-                    *[slice(None)] * (kernel.kind == "depthwise" and value.ndim > 1),
-                )
-            ] += 100
+    kernels = kernels_of(net.space, arch)
+    masks = {name: idle(value.shape, name, kernels.get(name.rpartition("/")[0])) for name, value in state.items()}
+    assert any(mask.any() and not mask.all() for mask in masks.values())
+    noisy = {name: value + 100 * masks[name] for name, value in state.items()}
     net.set_state(noisy)
     found = net(x, arch).numpy()
     net.set_state(state)
@@ -202,16 +181,18 @@ def test_run_slots_in_two_parts_is_the_whole(net):
 @pytest.mark.parametrize("shape", [(1, 16, 16, 1), (16, 16, 3), (1, 16, 16, 4)])
 def test_images_of_another_shape_are_refused(nets, shape):
     net = nets(KINDS[0])
-    with pytest.raises(InputError, match=r"Images must be \[batch, height, width, 3\]. Received: shape="):
-        net(tf.zeros(shape), net.space.largest(16))
+    message = rf"^Images must be \[batch, height, width, 3\]\. Received: shape={re.escape(str(shape))}$"
+    for zeros in (tf.zeros(shape), np.zeros(shape, np.float32)):
+        with pytest.raises(InputError, match=message):
+            net(zeros, net.space.largest(16))
 
 
 def test_archs_and_codes_of_another_space_are_refused(nets):
     net, other = nets(KINDS[0]), families.mobilenet_v3()
-    with pytest.raises(InputError, match="no such member"):
+    with pytest.raises(InputError, match=r"^The space .* has no such member"):
         net(images(16), other.largest(16))
     for code in (other.encode(other.largest(16)), net.space.encode(net.space.largest(16)).astype(np.int64)):
-        with pytest.raises(InputError, match=r"A code of this space is int32 \[4\]. Received: int"):
+        with pytest.raises(InputError, match=r"^A code of this space is int32 \[5\]\. Received: int\d\d \(\d+,\)$"):
             net(images(16), tf.constant(code))
 
 

@@ -30,7 +30,7 @@ def test_tables_of_another_space_are_refused(tmp_path):
     workdirs.with_tables(tmp_path)
     supernet = tmp_path / "supernet" / "supernet.json"
     content = json.loads(supernet.read_text())
-    content["space"]["settings"]["width_mult"] = 0.5
+    content["space"]["settings"]["width_mult"] = 0.75
     supernet.write_text(json.dumps(content))
     with pytest.raises(InputError, match="another space"):
         stages.find_front(WorkDir(tmp_path))
@@ -46,39 +46,55 @@ def test_a_truncated_table_is_named(tmp_path):
 
 
 class FakeExporter(stages._Exporter):
-    """Measures what it is told instead of exporting."""
+    """Measures what it is told instead of exporting: how much slower than predicted each try is."""
 
     def __init__(self, tries, slower):
-        self.slower, self.artifacts, self.tried = slower, [], []
+        self.slower, self.artifacts, self.tried, self.discarded = iter(slower), [], [], []
         deploy = type("Deploy", (), {"tries": tries})
         self.recipe = type("Recipe", (), {"deploy": deploy})
 
     def _export(self, candidate, budget_ms):
         self.tried.append(candidate.id)
-        latency = {"measured": {"median_ms": candidate.predicted_ms * self.slower[len(self.tried) - 1]}}
-        return [type("Artifact", (), {"record": {"latency": latency}, "path": candidate.id})]
+        median_ms = candidate.predicted_ms * next(self.slower)
+        record = {"latency": {"measured": {"median_ms": median_ms}}, "budget_ms": budget_ms}
+        record["within_budget"] = median_ms <= budget_ms
+        return [type("Artifact", (), {"record": record, "path": candidate.id})]
 
     def _discard(self, made):
-        self.tried.append("discarded")
+        self.discarded += [artifact.path for artifact in made]
 
 
 def test_a_broken_budget_tries_the_next_member_that_is_fast_enough_by_as_much(tmp_path):
     workdirs.with_tables(tmp_path)
-    front = stages.find_front(WorkDir(tmp_path), budgets_ms=(0.9,))
-    candidates = [front.best(0.9), *front.alternatives(0.9)]
+    front = stages.find_front(WorkDir(tmp_path))
+    budget_ms = front.budgets[1]
+    candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
     quick = FakeExporter(3, [1.0])
-    assert quick.within(0.9, candidates)
-    assert quick.tried == [candidates[0].id]
-    slower = 1.05 * 0.9 / candidates[0].predicted_ms
-    second = FakeExporter(3, [slower, None, slower])
-    assert second.within(0.9, candidates)
-    first, gone, then = second.tried
-    assert (first, gone) == (candidates[0].id, "discarded")
-    fits = [c for c in candidates[1:] if c.predicted_ms * slower <= 0.9]
-    assert then == fits[0].id
-    never = FakeExporter(2, [9.0] * 4)
-    assert not never.within(0.9, candidates)
-    assert never.tried.count("discarded") <= 2 and not never.artifacts
+    quick.export(budget_ms, candidates)
+    assert [artifact.path for artifact in quick.artifacts] == quick.tried == [candidates[0].id]
+    assert stages.over_budget(quick.artifacts) is None
+
+    slower = 1.05 * budget_ms / candidates[0].predicted_ms
+    second = FakeExporter(3, [slower, slower])
+    second.export(budget_ms, candidates)
+    fits = next(c for c in candidates[1:] if c.predicted_ms * slower <= budget_ms)
+    assert second.tried == [candidates[0].id, fits.id]
+    assert second.discarded == [candidates[0].id]
+    assert [artifact.path for artifact in second.artifacts] == [fits.id]
+
+
+def test_when_no_member_keeps_a_budget_the_fastest_tried_is_left_and_named(tmp_path):
+    workdirs.with_tables(tmp_path)
+    front = stages.find_front(WorkDir(tmp_path))
+    budget_ms = front.budgets[1]
+    candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
+    slower = 1.2 * budget_ms / candidates[0].predicted_ms
+    never = FakeExporter(2, [slower, 9.0])
+    never.export(budget_ms, candidates)
+    assert [artifact.path for artifact in never.artifacts] == [candidates[0].id]
+    assert never.discarded == never.tried[1:]
+    assert len(never.tried) == 2
+    assert f"budget of {budget_ms:g} ms" in stages.over_budget(never.artifacts)
 
 
 @pytest.mark.slow

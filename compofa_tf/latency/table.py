@@ -193,6 +193,7 @@ class LatencyTable:
                 "fitted_on": list(self.fitted),
             },
             "validation": None if validation is None else validation.to_json(),
+            "noisy": len(self.noisy),
             "entries": {key: timing.to_json() for key, timing in self.entries.items()},
             "subnets": {name: timing.to_json() for name, timing in self.subnets.items()},
         }

@@ -27,7 +27,7 @@ from compofa_tf.progress import duration, progress_bar, say
 from compofa_tf.space import Arch, Piece, Space
 
 _TURN_RUNS = 5
-"""Inferences per turn: a turn of every model must be over before the machine's mood changes."""
+"""Inferences per turn: few, so that busy moments of the machine fall on turns of all models alike."""
 
 _RANDOM_IMAGES = 8
 
@@ -36,7 +36,7 @@ _PROBES = 3
 
 # What one process holds at a time: its models, and again their weights as the runtime repacks them.
 _MOST_MODELS = 64
-_MOST_BYTES = 256 * 1024**2
+_MOST_BYTES = 512 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,10 @@ def measure_latency(
         *(_Item(table.space.id(arch), arch) for arch in wholes),
     ]
     due = [item for item in items if _passes(table, item) < repeats]
-    if due:
-        with _folder(path) as folder:
+    with _folder(path) as folder:
+        if due:
             models = _convert_all(table, due, folder, progress)
             _time_all(table, models, repeats, path, progress)
-            _finish(table, plan, path)
-    else:
         _finish(table, plan, path)
     if progress:
         _tell(table)

@@ -22,19 +22,19 @@ from compofa_tf.recipe import (
 
 RECIPE = Recipe(
     name="demo",
-    space=SpaceSettings(width_mult=0.25, input_size=32),
+    space=SpaceSettings(width_mult=0.5, input_size=32, strides=(1, 2, 2, 2, 1, 2)),
     data=DataSettings(
         source="digits",
         resolutions=(24, 28, 32),
-        batch_size=64,
-        min_scale=0.5,
+        batch_size=128,
+        min_scale=0.6,
         flip=False,
         brightness=0.1,
         saturation=0.1,
     ),
-    teacher=Phase(epochs=8, learning_rate=3.2, warmup_epochs=0.5, subnets=1, kd_ratio=0),
-    train=Phase(epochs=8, learning_rate=1.6, warmup_epochs=0.5, subnets=4, kd_ratio=1.0),
-    accuracy=AccuracySettings(resolutions=(24, 32), calibration_images=512),
-    latency=LatencySettings(runs=30, warmup=5, repeats=2, validate=20),
+    teacher=Phase(epochs=12, learning_rate=1.6, warmup_epochs=1, subnets=1, kd_ratio=0),
+    train=Phase(epochs=6, learning_rate=0.8, warmup_epochs=1, subnets=2, kd_ratio=1.0),
+    accuracy=AccuracySettings(resolutions=(24, 32), calibration_images=256, batch_size=360),
+    latency=LatencySettings(precisions=("int8",), runs=30, warmup=5, repeats=2, validate=8),
     deploy=DeploySettings(calibration_images=200),
 )
