@@ -117,6 +117,9 @@ def family_svg(panel: Panel) -> str:
     return _svg(lambda axes, palette: _draw_family(axes, panel, palette), f"Accuracy against latency, {panel.title}")
 
 
+_POINTS_PER_AXES = 250.0  # height of the axes in the figure of save_family; the title stands above the names
+
+
 def save_family(panels: Sequence[Panel], path: str | os.PathLike[str]) -> Path:
     """Writes the family, one panel per precision side by side, on a white ground.
 
@@ -129,7 +132,9 @@ def save_family(panels: Sequence[Panel], path: str | os.PathLike[str]) -> Path:
         for axes, panel in zip(grid, panels):
             palette = {**LIGHT, **{f"r{i}": colour for i, colour in enumerate(ramp(len(panel.resolutions)))}}
             _draw_family(axes, panel, palette)
-            axes.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", color=palette["ink"], pad=34)
+            highest = max((text.get_position()[1] for text in axes.texts), default=1.0)
+            pad = 10 + _POINTS_PER_AXES * (highest - 1)
+            axes.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", color=palette["ink"], pad=pad)
         _legend(grid[-1], panels[-1], palette)
         kind = Path(path).suffix.lstrip(".").lower()
         figure.savefig(temporary, format=kind, dpi=160, metadata={"Date": None} if kind == "svg" else None)

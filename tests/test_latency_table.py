@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from spaces import KINDS, small_space
 
-from compofa_tf import families
+from compofa_tf import cost, families
 from compofa_tf.errors import InputError, NotCoveredError
 from compofa_tf.latency import devices
 from compofa_tf.latency.fitting import Check, Correction, Validation, fit_correction, spearman
@@ -25,8 +25,8 @@ SPACE = families.mobilenet_v3(width_mult=0.25, classes=10, input_size=32)
 DATE = "2026-11-22T12:00:00+00:00"
 
 
-def timing(ms, *, passes=1, **changes):
-    values = {"turn_ms": (ms,) * 4, "p90_ms": 1.1 * ms, "min_ms": 0.9 * ms, "runs": 20, "passes": passes}
+def timing(ms, **changes):
+    values = {"turn_ms": (ms,) * 4, "p90_ms": 1.1 * ms, "min_ms": 0.9 * ms, "runs": 20}
     return Timing(**{**values, "fully_accelerated": True, "date": DATE, **changes})
 
 
@@ -75,11 +75,20 @@ def test_equal_pieces_of_two_resolutions_are_one():
 def test_fit_and_validation_are_disjoint_and_seeded():
     plan = Plan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=3)
     assert (len(plan.fit), len(plan.validate)) == (6, 20) and not set(plan.fit) & set(plan.validate)
-    assert plan.fit[:2] == (SPACE.smallest(24), SPACE.largest(32))
+    assert (plan.fit[0], plan.fit[-1]) == (SPACE.smallest(24), SPACE.largest(32))
     assert {arch.resolution for arch in plan.validate} == {24, 32}
     assert Plan.of(SPACE, resolutions=(32, 24), fit=6, validate=20, seed=3) == plan
     assert Plan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=4).validate != plan.validate
     assert Plan.of(SPACE, resolutions=(24, 32), fit=6, validate=4, seed=3).fit == plan.fit
+
+
+def test_whole_subnets_lie_evenly_over_the_range():
+    plan = Plan.of(SPACE, resolutions=(32,), fit=6, validate=20)
+    for archs, allowed in ((plan.fit, 0.05), (plan.validate, 0.05)):
+        macs = np.array([cost.macs(SPACE, arch) for arch in archs], float)
+        span = macs[-1] - macs[0]
+        assert (np.abs(macs - np.linspace(macs[0], macs[-1], len(archs))) < allowed * span).all()
+        assert span > 0.7 * (cost.macs(SPACE, SPACE.largest(32)) - cost.macs(SPACE, SPACE.smallest(32)))
 
 
 def test_a_space_with_fewer_members_than_wanted():
@@ -128,7 +137,7 @@ def test_prediction_follows_new_measurements():
     table, arch = filled(), SPACE.smallest(32)
     before = table.predict(arch)
     stem = SPACE.pieces(arch)[0].key
-    table.add(stem, timing(50.0, turn_ms=(50.0,) * 400))
+    table.add(stem, timing(50.0, turn_ms=(50.0,) * 400, runs=2000))
     assert table.predict(arch) == pytest.approx(plain_sum(table, arch)) and table.predict(arch) > before + 40
 
 
@@ -170,9 +179,9 @@ def test_latency_is_the_lower_quartile_of_the_turns():
     assert busy.ms == 1.0 and busy.spread == pytest.approx(2 * SPREAD_BOUND) and busy.noisy
 
 
-def test_passes_add_up():
-    both = timing(2.0, passes=2, runs=40).and_then(timing(1.0, date="later", fully_accelerated=False))
-    assert (both.passes, both.runs, both.date, both.fully_accelerated) == (3, 60, "later", False)
+def test_visits_add_up():
+    both = timing(2.0, runs=40).and_then(timing(1.0, date="later", fully_accelerated=False))
+    assert (both.runs, both.date, both.fully_accelerated) == (60, "later", False)
     assert both.turn_ms == (2.0,) * 4 + (1.0,) * 4 and both.min_ms == 0.9
     assert both.p90_ms == pytest.approx((2 * 2.2 + 1.1) / 3)
 
@@ -230,7 +239,7 @@ def test_validation_is_of_subnets_that_were_not_fitted_on():
 def checked_table():
     table = filled(conditions={"processor": "abacus"}, recipe_hash="feed", correction=Correction(1.1, 0.02))
     for arch in (SPACE.smallest(24), SPACE.largest(32), SPACE.arch(depths=3, resolution=24)):
-        table.add(SPACE.id(arch), timing(table.predict(arch) * 1.01, passes=2), subnet=True)
+        table.add(SPACE.id(arch), timing(table.predict(arch) * 1.01), subnet=True)
     table.fitted = (SPACE.id(SPACE.smallest(24)),)
     return table
 
@@ -291,7 +300,7 @@ STEM = SPACE.pieces(SPACE.smallest(24))[0].key
         (("entries", STEM, "p90_ms"), 0, "positive, finite"),
         (("entries", STEM, "ms"), 1e-3, "was edited"),
         (("entries", STEM, "ms"), -1, "was edited"),
-        (("entries", STEM, "passes"), 0, "needs runs"),
+        (("entries", STEM, "runs"), 3, "a turn needs runs. Received: runs=3 in 4 turns"),
         (("entries", STEM, "date"), KeyError, "lacks 'date'; it is damaged"),
         (("entries",), KeyError, "lacks 'entries'; it is damaged"),
         (("entries",), [1], "cannot be used"),

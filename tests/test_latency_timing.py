@@ -75,14 +75,13 @@ def measure(**arguments):
     return LatencyTable.measure(SPACE, **{**values, **arguments})
 
 
-def test_everything_is_converted_once_and_timed_in_every_pass(machine):
-    table = measure()
+def test_everything_is_converted_once_and_visited_until_it_has_its_runs(machine):
+    table = measure(runs=60)
     assert len(machine.converted) == len(set(machine.converted)) == 17 + 4 + 5
-    assert [sorted(names) for names in machine.calls] == [sorted(machine.converted)] * 2
-    assert machine.calls[0] != machine.calls[1]  # another order in every pass
+    assert [sorted(names) for names in machine.calls] == [sorted(machine.converted)] * 3  # visits of 50, 50 and 20 runs
+    assert machine.calls[0] != machine.calls[1]  # another order in every visit
     assert set(table.entries) == set(Plan.of(SPACE, resolutions=(32,)).pieces)
-    assert {t.passes for t in (*table.entries.values(), *table.subnets.values())} == {2}
-    assert {(t.runs, len(t.turn_ms)) for t in table.entries.values()} == {(40, 8)}
+    assert {(t.runs, len(t.turn_ms)) for t in (*table.entries.values(), *table.subnets.values())} == {(120, 24)}
     assert (table.precision, table.threads, table.device) == ("int8", 1, "host")
     assert table.conditions["processor"] and not table.noisy
 
@@ -107,17 +106,18 @@ def test_few_runs_are_one_turn(machine):
     assert {(t.runs, len(t.turn_ms)) for t in table.entries.values()} == {(3, 1)}
 
 
-def test_busy_machine_adds_passes_until_it_is_calm(machine):
-    machine.busy_calls = 3
-    table = measure(repeats=3)
-    assert len(machine.calls) == 5 and not table.noisy  # calm once most turns are
+def test_busy_machine_is_given_more_runs_until_it_is_calm(machine):
+    machine.busy_calls = 2
+    table = measure(runs=50, repeats=3)
+    assert len(machine.calls) == 4 and not table.noisy  # calm once most turns are
     assert len(set(map(len, machine.calls))) == 1
+    assert table.runs == 150 and {t.runs for t in table.entries.values()} == {200}
 
 
 def test_noise_that_stays_is_marked_and_told(machine, capsys):
     machine.busy_calls = 99
-    table = measure(repeats=2, progress=True)
-    assert len(machine.calls) == 4 and len(table.noisy) == 26
+    table = measure(runs=50, repeats=3, progress=True)
+    assert len(machine.calls) == 6 and len(table.noisy) == 26
     assert all(timing.noisy for timing in table.entries.values())
     assert "The machine was busy: 26 of 26 latencies" in capsys.readouterr().out
 
@@ -170,16 +170,16 @@ def test_interrupted_while_converting(machine, tmp_path):
 
 def test_interrupted_while_timing(machine, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "_MOST_MODELS", 10)
-    machine.fail_at_call = 4  # of 3 portions per pass: in the second pass
+    machine.fail_at_call = 4  # of 3 portions per visit: in the second
     with pytest.raises(KeyboardInterrupt):
-        measure(path=tmp_path / "t.json")
+        measure(runs=50, path=tmp_path / "t.json")
     kept = LatencyTable.load(tmp_path / "t.json", space=SPACE)
-    assert sorted({t.passes for t in (*kept.entries.values(), *kept.subnets.values())}) == [1, 2]
+    assert sorted({t.runs for t in (*kept.entries.values(), *kept.subnets.values())}) == [50, 100]
     machine.fail_at_call = None
     machine.calls.clear()
-    table = measure(path=tmp_path / "t.json")
+    table = measure(runs=50, path=tmp_path / "t.json")
     assert sum(map(len, machine.calls)) == 16 and len(machine.converted) == 26
-    assert {t.passes for t in (*table.entries.values(), *table.subnets.values())} == {2}
+    assert {t.runs for t in (*table.entries.values(), *table.subnets.values())} == {100}
 
 
 def test_more_is_added_to_a_table(machine, tmp_path):
@@ -191,8 +191,9 @@ def test_more_is_added_to_a_table(machine, tmp_path):
     assert table.covers(SPACE.smallest(32)) and table.covers(SPACE.smallest(24))
     assert not any(name.startswith(("32x32", "r32")) for name in machine.converted)
     machine.calls.clear()
-    measure(path=path, repeats=3)
+    table = measure(path=path, repeats=3)
     assert len(machine.calls) == 1 and len(machine.calls[0]) == 26
+    assert table.runs == 60 and {t.runs for t in table.entries.values()} == {40, 60}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,6 @@ def test_more_is_added_to_a_table(machine, tmp_path):
     [
         ({"threads": 2}, "threads=2 where the file has 1"),
         ({"precision": "float32"}, "precision='float32' where the file has 'int8'"),
-        ({"runs": 30}, "runs=30 where the file has 20"),
         ({"warmup": 3}, "warmup=3 where the file has 10"),
     ],
 )

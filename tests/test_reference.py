@@ -27,7 +27,6 @@ NETS = {
     "ofa_mbv3_d234_e346_k357_w1.0": ("compofa-elastic.fp16.pth", OFA),
 }
 CASES = ("00", "01", "02", "04", "05", "07", "11")
-FAST = {("compofa", case) for case in CASES} | {(net, case) for net in NETS for case in ("01", "05")}
 
 
 @functools.lru_cache(maxsize=1)
@@ -62,16 +61,10 @@ def assert_logits(found, wanted: np.ndarray) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize(
-    ("name", "index"),
-    [
-        pytest.param(name, index, marks=[] if (name, index) in FAST else [pytest.mark.slow])
-        for name in NETS
-        for index in CASES
-    ],
-)
+@pytest.mark.parametrize("index", CASES)
+@pytest.mark.parametrize("name", NETS)
 def test_logits_of_every_case(reference, name, index):
-    """Through the supernet; the extracted model agrees with it (test_subnet.py), and here once per net."""
+    """Through the supernet; the extracted model agrees with it (test_subnet.py), and here once per compound net."""
     checkpoint, settings = NETS[name]
     net = load(reference, checkpoint, tuple(settings.items()))
     case = expected(reference, name, index)
@@ -80,7 +73,7 @@ def test_logits_of_every_case(reference, name, index):
     logits = np.asarray(net(x, arch))
     assert_logits(logits, wanted)
     assert logits.argmax(1).tolist() == case["argmax"]
-    if index == "05":
+    if index == "05" and net.space.coupling == "compound":
         assert_logits(subnet.extract(net, arch)(x, training=False), wanted)
 
 
@@ -95,7 +88,6 @@ def test_block_by_block(reference, index):
     net = load(reference, "compofa.pth", ())
     arch = arch_of(net.space, expected(reference, "compofa", index))
     traces = read(reference, "compofa")["block_traces"][index]
-    model = subnet.extract(net, arch)
     names = [unit.name for unit in net.space.units(arch) if hasattr(unit, "middle")]
     assert len(names) == len(traces)
     x = images(reference, arch.resolution)
@@ -112,7 +104,6 @@ def test_block_by_block(reference, index):
         np.testing.assert_allclose(
             centre, trace["first_channels_centre"], rtol=0, atol=2e-4 * trace["std"], err_msg=name
         )
-        assert model.get_layer(f"{name}_project").output.shape[1:] == found.shape[1:]
 
 
 @pytest.mark.slow
@@ -140,7 +131,7 @@ def test_matrices_of_a_fixed_kernel_checkpoint_can_be_dropped(reference):
 
 
 @pytest.mark.parametrize(
-    "index", ["05", pytest.param("00", marks=pytest.mark.slow), pytest.param("07", marks=pytest.mark.slow)]
+    "index", ["05", *(pytest.param(index, marks=pytest.mark.slow) for index in ("00", "01", "07"))]
 )
 def test_matrices_of_a_fixed_kernel_checkpoint_can_be_applied(reference, index):
     """In the elastic space, with the kernel sizes that the fixed space has."""

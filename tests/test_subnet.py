@@ -36,7 +36,7 @@ def published():
     return net
 
 
-def some_archs(space, count=3):
+def some_archs(space, count=1):
     rng = np.random.default_rng(5)
     return [space.smallest(16), space.largest(16), *(space.sample(rng, resolution=16) for _ in range(count))]
 
@@ -50,7 +50,8 @@ def test_extracted_models_give_the_logits_of_the_supernet(net):
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
 
 
-def test_extraction_in_training_mode_agrees_too(net):
+def test_extraction_in_training_mode_agrees_too(nets):
+    net = nets[KINDS[3]]
     arch, x = net.space.largest(16), images(16)
     expected = net(x, arch, training=True).numpy()
     found = subnet.extract(net, arch)(x, training=True).numpy()
@@ -60,17 +61,17 @@ def test_extraction_in_training_mode_agrees_too(net):
 @pytest.mark.parametrize("profile", ["mobile", "edgetpu"])
 def test_plain_models_have_the_counted_parameters_and_stock_layers_only(profile):
     space = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10, profile=profile)
-    for arch in (space.smallest(24), space.arch(depths=(2, 4, 3, 2, 4), resolution=32)):
-        model = subnet.build(space, arch)
-        assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == cost.params(space, arch)
-        assert model.input_shape == (None, arch.resolution, arch.resolution, 3)
-        assert model.output_shape == (None, 10)
-        assert model.name == space.id(arch)
-        assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
-        assert {layer.name.split("_")[0] for layer in model.layers} <= {
-            *("images", "stem", "first", "head", "classifier"),
-            *(f"stage{i}" for i in range(1, 6)),
-        }
+    arch = space.arch(depths=(2, 3, 2, 2, 4), resolution=24)
+    model = subnet.build(space, arch)
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == cost.params(space, arch)
+    assert model.input_shape == (None, arch.resolution, arch.resolution, 3)
+    assert model.output_shape == (None, 10)
+    assert model.name == space.id(arch)
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+    assert {layer.name.split("_")[0] for layer in model.layers} <= {
+        *("images", "stem", "first", "head", "classifier"),
+        *(f"stage{i}" for i in range(1, 6)),
+    }
 
 
 def test_pieces_in_a_row_are_the_network(net):
@@ -88,7 +89,7 @@ def test_pieces_in_a_row_are_the_network(net):
 
 def test_a_saved_model_opens_where_this_package_is_unknown(published, tmp_path):
     space = published.space
-    arch = space.arch(depths=(2, 3, 4, 2, 3), resolution=32)
+    arch = space.arch(depths=(2, 2, 2, 2, 3), resolution=32)
     x = images(32)
     model = subnet.extract(published, arch)
     model.save(tmp_path / "model.keras")
@@ -138,6 +139,7 @@ def test_calibration_is_the_weighted_average_of_the_batches(nets):
 
 def test_calibration_touches_only_the_statistics_in_use(nets):
     net = nets[KINDS[0]]
+    randomise(net, seed=4)
     arch = net.space.smallest(16)
     before = net.get_state()
     subnet.calibrate(net, arch, images(16, 8, seed=2) * 2)

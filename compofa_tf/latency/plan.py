@@ -12,7 +12,8 @@ from compofa_tf import cost
 from compofa_tf.errors import InputError
 from compofa_tf.space import Arch, Piece, Space
 
-_DRAWS_PER_SUBNET = 50
+_POOL = 300
+"""Random members from which the whole subnets are chosen."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Plan:
           space: The family.
           resolutions: Sides of the input; those of ``archs`` when absent.
           archs: Cover only these members.
-          fit: How many whole subnets to fit on: the smallest, the largest, then drawn ones.
-          validate: How many others to validate on. A small space has fewer.
-          seed: Decides which are drawn.
+          fit: How many whole subnets to fit on, from the smallest to the largest, evenly over the range of MACs.
+          validate: How many others to validate on, likewise. A small space has fewer.
+          seed: Decides the random members from which both are chosen.
 
         Raises:
           InputError: If neither resolutions nor archs are given, they disagree, or a number is negative.
@@ -67,13 +68,11 @@ class Plan:
             raise InputError(f"archs must be of the resolutions {list(sides)}. Received: {space.id(strays[0])}")
         covering = chosen or [arch for side in sides for arch in covering_archs(space, side)]
         pieces = {piece.key: piece for arch in covering for piece in space.pieces(arch)}
-        if chosen is None:
-            extremes = (space.smallest(sides[0]), space.largest(sides[-1]))
-        else:
-            by_macs = sorted(chosen, key=lambda arch: cost.macs(space, arch))
-            extremes = (by_macs[0], by_macs[-1])
-        drawn = _draw(space, sides, chosen, extremes, count=fit + validate, seed=seed)
-        return cls(sides, pieces, tuple(drawn[:fit]), tuple(drawn[fit:]))
+        pool = chosen or _draw(space, sides, count=max(_POOL, 10 * (fit + validate)), seed=seed)
+        macs = {arch: cost.macs(space, arch) for arch in pool}
+        fitted = _spread(macs, fit)
+        judged = _spread({arch: count for arch, count in macs.items() if arch not in fitted}, validate)
+        return cls(sides, pieces, fitted, judged)
 
 
 def covering_archs(space: Space, resolution: int) -> Iterator[Arch]:
@@ -101,23 +100,22 @@ def covering_archs(space: Space, resolution: int) -> Iterator[Arch]:
         )
 
 
-def _draw(
-    space: Space,
-    resolutions: tuple[int, ...],
-    archs: tuple[Arch, ...] | None,
-    extremes: tuple[Arch, Arch],
-    *,
-    count: int,
-    seed: int,
-) -> list[Arch]:
-    """Returns the extremes and then members drawn without repetition; fewer than ``count`` if there are fewer."""
+def _draw(space: Space, resolutions: tuple[int, ...], *, count: int, seed: int) -> tuple[Arch, ...]:
+    """Returns the smallest and the largest member and others drawn at random, without repetitions."""
     rng = np.random.default_rng(seed)
-    drawn = dict.fromkeys(extremes)
-    if archs is not None:
-        drawn.update(dict.fromkeys(archs[index] for index in rng.permutation(len(archs))))
-    else:
-        for _ in range(_DRAWS_PER_SUBNET * count):
-            if len(drawn) >= count:
-                break
-            drawn[space.sample(rng, resolutions=resolutions)] = None
-    return list(drawn)[:count]
+    extremes = (space.smallest(resolutions[0]), space.largest(resolutions[-1]))
+    return tuple(dict.fromkeys((*extremes, *(space.sample(rng, resolutions=resolutions) for _ in range(count)))))
+
+
+def _spread(macs: dict[Arch, int], count: int) -> tuple[Arch, ...]:
+    """Returns members whose multiply-adds lie evenly over the range, ascending; all if there are fewer.
+
+    Latency budgets lie anywhere in the range; members drawn at random crowd in its middle.
+    """
+    left = dict(macs)
+    chosen = []
+    for level in np.linspace(min(macs.values(), default=0), max(macs.values(), default=0), count):
+        if left:
+            chosen.append(min(left, key=lambda arch: (abs(left[arch] - level), arch)))
+            del left[chosen[-1]]
+    return tuple(sorted(chosen, key=lambda arch: (macs[arch], arch)))

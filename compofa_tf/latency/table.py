@@ -33,8 +33,8 @@ class LatencyTable:
       threads: CPU threads of the runtime.
       device: ``"host"``.
       resolutions: Resolutions that were asked for, ascending.
-      runs: Inferences per pass and piece.
-      warmup: Inferences before them.
+      runs: Inferences of every piece that were asked for.
+      warmup: Inferences before each visit to a piece.
       conditions: The device and its state when the measurement began (``latency.devices.describe``).
       recipe_hash: ``Recipe.hash`` of the run, if any.
       entries: Piece key -> measured latency.
@@ -48,7 +48,7 @@ class LatencyTable:
     threads: int = 1
     device: str = "host"
     resolutions: tuple[int, ...] = ()
-    runs: int = 50
+    runs: int = 600
     warmup: int = 10
     conditions: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str | None = None
@@ -252,7 +252,7 @@ class LatencyTable:
         precision: str = "int8",
         threads: int = 1,
         archs: Iterable[Arch] | None = None,
-        runs: int = 50,
+        runs: int = 200,
         warmup: int = 10,
         repeats: int = 3,
         fit: int = 6,
@@ -265,7 +265,7 @@ class LatencyTable:
         """Builds, converts and times the pieces of all members, and some whole subnets.
 
         Pieces have random weights, are converted exactly as exported models are, and are timed in turns, a few
-        inferences each, in ``repeats`` passes. When the machine is busy, passes are added, at most ``repeats`` more.
+        inferences each. When the machine is busy, inferences are added, at most as many again.
 
         Args:
           space: The family.
@@ -274,12 +274,13 @@ class LatencyTable:
           precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
           threads: CPU threads of the runtime.
           archs: Cover only these members; all of the space when absent.
-          runs: Timed inferences per pass and piece.
-          warmup: Inferences before them.
-          repeats: Passes over everything.
-          fit: Whole subnets to fit ``correction`` on; 0 predicts plain sums.
-          validate: Further whole subnets to judge the predictions by.
-          seed: Decides which whole subnets.
+          runs: Timed inferences of every piece and whole subnet per repeat. The smaller the networks and the busier the
+            machine, the more are needed: 600 in all bring the error of networks of 0.1 ms below 1 %.
+          warmup: Inferences before each visit.
+          repeats: ``runs`` times ``repeats`` inferences in all.
+          fit: Whole subnets to fit ``correction`` on, from the smallest to the largest; 0 predicts plain sums.
+          validate: Further whole subnets to judge the predictions by, evenly over the range of MACs.
+          seed: Decides the random members from which whole subnets are chosen.
           path: File that is written as the work goes on and continued if it exists. Converted models are kept beside
             it, in ``<path>.parts/``, until the table is complete.
           recipe_hash: ``Recipe.hash`` of the run, recorded in the file.
@@ -295,6 +296,9 @@ class LatencyTable:
         from compofa_tf.latency.devices import describe
         from compofa_tf.latency.plan import Plan
 
+        for name, value, least in (("runs", runs, 1), ("repeats", repeats, 1), ("warmup", warmup, 0)):
+            if value < least:
+                raise InputError(f"{name} must be at least {least}. Received: {name}={value}")
         plan = Plan.of(space, resolutions=resolutions, archs=archs, fit=fit, validate=validate, seed=seed)
         fresh = cls(
             space=space,
@@ -302,7 +306,7 @@ class LatencyTable:
             threads=threads,
             device=device,
             resolutions=plan.resolutions,
-            runs=runs,
+            runs=runs * repeats,
             warmup=warmup,
             conditions=describe(device),
             recipe_hash=recipe_hash,
@@ -311,7 +315,7 @@ class LatencyTable:
 
         from compofa_tf.latency.timing import measure_latency
 
-        measure_latency(table, plan, repeats=repeats, path=path, progress=progress)
+        measure_latency(table, plan, path=path, progress=progress)
         return table
 
     @classmethod
@@ -336,11 +340,12 @@ class LatencyTable:
                     f"path. Received: {name}={wanted!r} where the file has {found!r}"
                 )
         table.resolutions = tuple(sorted({*table.resolutions, *fresh.resolutions}))
+        table.runs = max(table.runs, fresh.runs)
         table.recipe_hash = fresh.recipe_hash
         return table
 
     def _decisive(self) -> dict[str, Any]:
         from compofa_tf.latency.devices import DECISIVE
 
-        names = ("device", "precision", "threads", "runs", "warmup")
+        names = ("device", "precision", "threads", "warmup")
         return {**{n: getattr(self, n) for n in names}, **{n: self.conditions.get(n) for n in DECISIVE}}

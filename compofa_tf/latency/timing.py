@@ -17,7 +17,6 @@ import numpy as np
 
 from compofa_tf import files, subnet
 from compofa_tf.deploy.conversion import check_names, convert
-from compofa_tf.errors import InputError
 from compofa_tf.latency.benchmarking import conditions, time_models
 from compofa_tf.latency.fitting import fit_correction
 from compofa_tf.latency.plan import Plan
@@ -28,6 +27,12 @@ from compofa_tf.space import Arch, Piece, Space
 
 _TURN_RUNS = 5
 """Inferences per turn: few, so that busy moments of the machine fall on turns of all models alike."""
+
+_VISIT_RUNS = 50
+"""Inferences of each model in one process; a new one has other memory and other neighbours."""
+
+_EXTRA_SHARES = 3
+"""A busy machine is given a third more inferences at a time."""
 
 _RANDOM_IMAGES = 8
 
@@ -69,7 +74,6 @@ def measure_latency(
     table: LatencyTable,
     plan: Plan,
     *,
-    repeats: int,
     path: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> None:
@@ -78,35 +82,31 @@ def measure_latency(
     Args:
       table: Empty or begun; changed in place.
       plan: What to measure.
-      repeats: Passes over everything.
       path: File for the table; models wait in ``<path>.parts/`` until the table is complete. None writes nothing.
       progress: Whether to show progress and the result.
 
     Raises:
-      InputError: If a number or the precision does not fit.
+      InputError: If the precision does not fit.
     """
-    for name, value, least in (("repeats", repeats, 1), ("runs", table.runs, 1), ("warmup", table.warmup, 0)):
-        if value < least:
-            raise InputError(f"{name} must be at least {least}. Received: {name}={value}")
     check_names(table.precision, table.space.profile)
     wholes = (*plan.fit, *plan.validate)
     items = [
         *(_Item(key, piece) for key, piece in plan.pieces.items()),
         *(_Item(table.space.id(arch), arch) for arch in wholes),
     ]
-    due = [item for item in items if _passes(table, item) < repeats]
+    due = [item for item in items if _runs(table, item) < table.runs]
     with _folder(path) as folder:
         if due:
             models = _convert_all(table, due, folder, progress)
-            _time_all(table, models, repeats, path, progress)
+            _time_all(table, models, path, progress)
         _finish(table, plan, path)
     if progress:
         _tell(table)
 
 
-def _passes(table: LatencyTable, item: _Item) -> int:
+def _runs(table: LatencyTable, item: _Item) -> int:
     known = item.known(table)
-    return known.passes if known else 0
+    return known.runs if known else 0
 
 
 # Converting
@@ -186,30 +186,30 @@ def _settle(model: keras.Model, images: np.ndarray) -> None:
 
 
 def _time_all(
-    table: LatencyTable,
-    models: dict[_Item, Path],
-    repeats: int,
-    path: str | os.PathLike[str] | None,
-    progress: bool,
+    table: LatencyTable, models: dict[_Item, Path], path: str | os.PathLike[str] | None, progress: bool
 ) -> None:
-    """Passes over the models until each has ``repeats``, and up to as many again while the machine is busy."""
-    first = min(_passes(table, item) for item in models)
+    """Visits the models until each has ``table.runs``, and up to as many again while the machine is busy."""
+    goal = table.runs
+    done = sum(_runs(table, item) for item in models)
     with progress_bar(
-        total=repeats * len(models), initial=first * len(models), desc="timing", unit="model", shown=progress
+        total=goal * len(models), initial=done, desc=f"timing, {table.precision}", unit="run", shown=progress
     ) as bar:
-        for number in range(first, 2 * repeats):
-            due = [item for item in models if _passes(table, item) <= number]
-            if number >= repeats:
+        while True:
+            due = [item for item in models if _runs(table, item) < goal]
+            if due:
+                fewest = min(_runs(table, item) for item in due)
+                for chunk in _chunks(due, models, seed=fewest):
+                    _visit(table, chunk, models, runs=min(_VISIT_RUNS, goal - fewest))
+                    if path is not None:
+                        table.save(path)
+                    bar.update(len(chunk) * min(_VISIT_RUNS, goal - fewest))
+            elif goal < 2 * table.runs and any(_noisy(table, item) for item in models):
                 # Turns can be compared only with those of the same time: if one is repeated, all are.
-                if not any(_noisy(table, item) for item in models):
-                    break
-                bar.set_postfix_str("machine busy, again")
-                bar.total += len(due)
-            for chunk in _chunks(due, models, seed=number):
-                _time_chunk(table, chunk, models)
-                if path is not None:
-                    table.save(path)
-                bar.update(len(chunk))
+                goal = min(goal + -(-table.runs // _EXTRA_SHARES), 2 * table.runs)
+                bar.total = goal * len(models)
+                bar.set_postfix_str("machine busy, timing more")
+            else:
+                break
 
 
 def _noisy(table: LatencyTable, item: _Item) -> bool:
@@ -218,7 +218,7 @@ def _noisy(table: LatencyTable, item: _Item) -> bool:
 
 
 def _chunks(items: Sequence[_Item], models: dict[_Item, Path], *, seed: int) -> Iterator[list[_Item]]:
-    """Deals the items out at random, so that over the passes each has been timed beside many others."""
+    """Deals the items out at random, so that over the visits each is timed beside many others."""
     chunk: list[_Item] = []
     size = 0
     for index in np.random.default_rng(seed).permutation(len(items)):
@@ -232,14 +232,14 @@ def _chunks(items: Sequence[_Item], models: dict[_Item, Path], *, seed: int) -> 
         yield chunk
 
 
-def _time_chunk(table: LatencyTable, chunk: Sequence[_Item], models: dict[_Item, Path]) -> None:
+def _visit(table: LatencyTable, chunk: Sequence[_Item], models: dict[_Item, Path], *, runs: int) -> None:
     date = conditions()["date"]
     found = time_models(
         [models[item] for item in chunk],
         threads=table.threads,
-        runs=min(_TURN_RUNS, table.runs),
+        runs=min(_TURN_RUNS, runs),
         warmup=table.warmup,
-        rounds=-(-table.runs // _TURN_RUNS),
+        rounds=-(-runs // _TURN_RUNS),
     )
     for item, row in zip(chunk, found, strict=True):
         timing = Timing(
@@ -247,7 +247,6 @@ def _time_chunk(table: LatencyTable, chunk: Sequence[_Item], models: dict[_Item,
             p90_ms=row["p90_ms"],
             min_ms=row["min_ms"],
             runs=row["runs"],
-            passes=1,
             fully_accelerated=row["fully_accelerated"],
             date=date,
         )

@@ -23,19 +23,17 @@ class Timing:
 
     Attributes:
       turn_ms: Median of each turn in ms, in the order in which they were measured.
-      p90_ms: 90th percentile of the single inferences of a pass; of several passes the mean.
+      p90_ms: 90th percentile of the single inferences of a visit; of several visits the mean.
       min_ms: Fastest inference.
       runs: Inferences timed in all.
-      passes: Passes over the table that it took part in.
       fully_accelerated: Whether the delegate took every operation.
-      date: When the last pass began, ISO 8601.
+      date: When the last visit began, ISO 8601.
     """
 
     turn_ms: tuple[float, ...]
     p90_ms: float
     min_ms: float
     runs: int
-    passes: int
     fully_accelerated: bool
     date: str
 
@@ -45,8 +43,8 @@ class Timing:
         for name, values in (("turn_ms", self.turn_ms), ("p90_ms", (self.p90_ms,)), ("min_ms", (self.min_ms,))):
             if not values or not all(_is_latency(value) for value in values):
                 raise InputError(f"a latency is a positive, finite number of ms. Received: {name}={list(values)}")
-        if not (0 < self.passes <= self.runs):
-            raise InputError(f"a latency needs runs. Received: runs={self.runs!r}, passes={self.passes!r}")
+        if self.runs < len(self.turn_ms):
+            raise InputError(f"a turn needs runs. Received: runs={self.runs!r} in {len(self.turn_ms)} turns")
 
     @property
     def ms(self) -> float:
@@ -65,13 +63,12 @@ class Timing:
 
     def and_then(self, later: Timing) -> Timing:
         """Returns the record of this measurement continued by a later one."""
-        passes = self.passes + later.passes
+        runs = self.runs + later.runs
         return Timing(
             turn_ms=(*self.turn_ms, *later.turn_ms),
-            p90_ms=(self.p90_ms * self.passes + later.p90_ms * later.passes) / passes,
+            p90_ms=(self.p90_ms * self.runs + later.p90_ms * later.runs) / runs,
             min_ms=min(self.min_ms, later.min_ms),
-            runs=self.runs + later.runs,
-            passes=passes,
+            runs=runs,
             fully_accelerated=self.fully_accelerated and later.fully_accelerated,
             date=later.date,
         )
@@ -83,7 +80,6 @@ class Timing:
             "p90_ms": self.p90_ms,
             "min_ms": self.min_ms,
             "runs": self.runs,
-            "passes": self.passes,
             "spread": self.spread,
             "noisy": self.noisy,
             "fully_accelerated": self.fully_accelerated,
@@ -99,7 +95,7 @@ class Timing:
         Raises:
           InputError: If a value is missing or impossible, or ``ms`` is not what ``turn_ms`` gives.
         """
-        names = ("turn_ms", "p90_ms", "min_ms", "runs", "passes", "fully_accelerated", "date")
+        names = ("turn_ms", "p90_ms", "min_ms", "runs", "fully_accelerated", "date")
         timing = cls(**{name: content[name] for name in names})
         if not _is_latency(content["ms"]) or not math.isclose(content["ms"], timing.ms, rel_tol=1e-6):
             raise InputError(f"ms does not follow from turn_ms, it was edited. Received: ms={content['ms']!r}")
