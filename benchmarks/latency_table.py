@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--input-size", type=int, default=224, help="224, 64 or 32: decides strides (default: 224)")
     parser.add_argument("--resolutions", type=int, nargs="+", default=[224], help="sides in pixels (default: 224)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--runs", type=int, default=200, help="inferences per repeat (default: 200)")
+    parser.add_argument("--runs", type=int, default=100, help="inferences per repeat (default: 100)")
     parser.add_argument("--repeats", type=int, default=3, help="repeats (default: 3)")
     parser.add_argument("--validate", type=int, default=24, help="whole subnets to compare with (default: 24)")
     options = parser.parse_args()

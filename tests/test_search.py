@@ -340,7 +340,7 @@ def test_searches_a_real_latency_table():
     for resolution, depth in itertools.product(resolutions, (2, 3, 4)):
         for piece in space.pieces(space.arch(depths=depth, resolution=resolution)):
             ms = float(rng.uniform(0.5, 2.0))
-            latency.entries.setdefault(piece.key, Timing((ms,), ms, ms, 1, 1, True, "2026-11-22"))
+            latency.entries.setdefault(piece.key, Timing((ms,), ms, ms, 1, True, "2026-11-22"))
     front = search(space, accuracy=accuracy, latency=latency, budgets_ms=(6, 7, 8, 9))
     assert len(front.candidates) == front.total == 4131
     assert front.latency == {"device": "host", "threads": 1, "conditions": {"processor": "fake"}}

@@ -55,9 +55,7 @@ def with_tables(folder: Path) -> Space:
         accuracy.add(AccuracyRecord(arch, 0.5 + sum(arch.depths) / 50 + noise, 0.99, 1000))
         for piece in space.pieces(arch):
             ms = len(piece.units) * piece.channels * 1e-3
-            timing = Timing(
-                (ms, ms), ms, ms, runs=10, passes=2, fully_accelerated=True, date="2026-01-01T00:00:00+00:00"
-            )
+            timing = Timing((ms, ms), ms, ms, runs=10, fully_accelerated=True, date="2026-01-01T00:00:00+00:00")
             latency.entries.setdefault(piece.key, timing)
     accuracy.save(folder / "accuracy" / "val.json")
     latency.save(folder / "latency" / "host-int8-t1.json")

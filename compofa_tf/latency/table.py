@@ -48,7 +48,7 @@ class LatencyTable:
     threads: int = 1
     device: str = "host"
     resolutions: tuple[int, ...] = ()
-    runs: int = 600
+    runs: int = 300
     warmup: int = 10
     conditions: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str | None = None
@@ -252,7 +252,7 @@ class LatencyTable:
         precision: str = "int8",
         threads: int = 1,
         archs: Iterable[Arch] | None = None,
-        runs: int = 200,
+        runs: int = 100,
         warmup: int = 10,
         repeats: int = 3,
         fit: int = 6,
@@ -275,7 +275,7 @@ class LatencyTable:
           threads: CPU threads of the runtime.
           archs: Cover only these members; all of the space when absent.
           runs: Timed inferences of every piece and whole subnet per repeat. The smaller the networks and the busier the
-            machine, the more are needed: 600 in all bring the error of networks of 0.1 ms below 1 %.
+            machine, the more are needed; on a busy one 600 in all did well for networks of 0.1 ms, 120 did not.
           warmup: Inferences before each visit.
           repeats: ``runs`` times ``repeats`` inferences in all.
           fit: Whole subnets to fit ``correction`` on, from the smallest to the largest; 0 predicts plain sums.

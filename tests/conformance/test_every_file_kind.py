@@ -51,7 +51,7 @@ def accuracy() -> AccuracyTable:
 def latency() -> LatencyTable:
     table = LatencyTable(SPACE, resolutions=(32,), recipe_hash="abc")
     for key in {piece.key for arch in ARCHS for piece in SPACE.pieces(arch)}:
-        table.add(key, Timing((float(len(key)), 200.0), 210.0, 1.0, 10, 1, True, "2026-01-01T00:00:00+00:00"))
+        table.add(key, Timing((float(len(key)), 200.0), 210.0, 1.0, 10, True, "2026-01-01T00:00:00+00:00"))
     return table
 
 
