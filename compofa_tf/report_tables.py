@@ -219,7 +219,7 @@ def latency_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
         ("threads", value(content, "threads")),
         ("resolutions", _joined(value(content, "resolutions"), " px")),
         ("pieces", f"{len(pieces):,} measured" if pieces else None),
-        ("runs", None if number(content, "runs") is None else f"{content['runs']} per repeat"),
+        ("runs", None if number(content, "runs") is None else f"{content['runs']} per piece"),
         ("busy", f"{busy:,} of {len(pieces):,} pieces spread too much" if busy else None),
         ("checked on", f"{len(usable)} whole subnets" if usable else None),
         ("mean error", None if mean is None else f"{mean:.2f} % (absolute)"),

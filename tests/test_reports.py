@@ -228,7 +228,7 @@ def test_report_says_what_was_trained_and_how_it_was_measured(finished):
     for part in (
         "gives 243 subnets. All 729 candidates (3 resolutions)", "729 of 729 covered", "folder:cifar10", "16 epochs",
         "4 subnets per step", "recipe hash 5f0c2d7e9a114b38", "subnets 243", "classes 10", "processor AMD EPYC",
-        "runtime LiteRT 2.3.0, XNNPACK", "runs 100 per repeat", "24 whole subnets", "images/s (median)",
+        "runtime LiteRT 2.3.0, XNNPACK", "runs 300 per piece", "24 whole subnets", "images/s (median)",
         "same class as the Keras model on 98.4 % of 64 images",
         "host, AMD EPYC, XNNPACK, threads: 1, 200 runs, after 20 warm-up runs, LiteRT 2.3.0, 2026-11-22;",
         "accuracy on 5,000 images", "95 %, Wilson score", "compofa_tf 0", "numpy 2", "compofa benchmark", "largest",
