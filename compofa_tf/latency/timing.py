@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import shutil
@@ -168,6 +169,9 @@ def _convert(table: LatencyTable, item: _Item, path: Path) -> None:
     content = convert(model, precision=table.precision, calibrate_on=images, profile=table.space.profile)
     with files.atomic_write(path) as temporary:
         temporary.write_bytes(content)
+    if item.whole:
+        del model
+        gc.collect()  # a model is full of cycles; several large ones would wait for the collector
 
 
 def _settle(model: keras.Model, images: np.ndarray) -> None:
