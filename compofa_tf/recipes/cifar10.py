@@ -1,4 +1,4 @@
-"""CIFAR-10 on a laptop CPU: the published widths on small images, 20 to 28 px, in about an hour and a half.
+"""CIFAR-10 on a laptop CPU: the published widths on small images, 20 to 28 px.
 
 Paper: the method of CompOFA (arXiv:2104.12642); the paper trains on ImageNet, this is the same step on small images.
 Full width at low resolution, with strides that halve the map early: int8 pays on wide layers, not on large maps
