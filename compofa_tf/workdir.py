@@ -198,16 +198,18 @@ def export_models(workdir: WorkDir, *, overwrite: bool = False) -> list[Artifact
       whose records say ``within_budget: false``.
 
     Raises:
-      InputError: If ``models/`` has files and may not be overwritten.
+      InputError: If ``models/`` has exported files that may not be replaced. Old ones go when the new are there.
     """
-    if workdir.models.exists() and any(workdir.models.iterdir()) and not overwrite:
+    before = set(workdir.models.glob("*.tflite*"))
+    if before and not overwrite:
         raise InputError(f"{workdir.models} already has models; pass --overwrite to replace them.")
     front = Front.load(workdir.front, space=workdir.space)
     exporter = _Exporter(workdir, front.precision)
-    for stale in sorted(workdir.models.glob("*")) if overwrite else ():
-        stale.unlink()
     for budget_ms in front.budgets:
         exporter.export(budget_ms, [front.best(budget_ms), *front.alternatives(budget_ms)])
+    written = {path for artifact in exporter.artifacts for path in (artifact.path, artifact.sidecar)}
+    for stale in before - written:
+        stale.unlink(missing_ok=True)
     return exporter.artifacts
 
 

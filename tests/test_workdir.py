@@ -97,6 +97,34 @@ def test_when_no_member_keeps_a_budget_the_fastest_tried_is_left_and_named(tmp_p
     assert f"budget of {budget_ms:g} ms" in stages.over_budget(never.artifacts)
 
 
+def test_old_exports_go_only_when_new_ones_are_there_and_other_files_stay(tmp_path, monkeypatch):
+    workdirs.with_tables(tmp_path)
+    workdir = WorkDir(tmp_path)
+    stages.find_front(workdir)
+    for name in ("old.tflite", "old.tflite.json", "mine.keras"):
+        workdir.models.mkdir(exist_ok=True)
+        (workdir.models / name).write_text("kept")
+
+    class Fails:
+        artifacts = ()
+
+        def __init__(self, *_):
+            pass
+
+        def export(self, *_):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stages, "_Exporter", Fails)
+    with pytest.raises(InputError, match="--overwrite"):
+        stages.export_models(workdir)
+    with pytest.raises(OSError, match="No space"):
+        stages.export_models(workdir, overwrite=True)
+    assert len(list(workdir.models.iterdir())) == 3
+    monkeypatch.setattr(Fails, "export", lambda *_: None)
+    stages.export_models(workdir, overwrite=True)
+    assert [path.name for path in workdir.models.iterdir()] == ["mine.keras"]
+
+
 @pytest.mark.slow
 def test_stages_after_training_run_on_real_digits(tmp_path, capsys):
     from compofa_tf import cli
