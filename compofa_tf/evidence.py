@@ -170,7 +170,7 @@ def _panel(front: Front, artifacts: Sequence[dict[str, Any]], sides: tuple[int, 
 def _artifact_mark(artifact: dict[str, Any], known: dict[str, Any], *, budgets: bool) -> Mark:
     name = str(value(artifact, "arch", "id"))
     candidate = known.get(name)
-    ms, p90_ms = (number(artifact, "latency", "measured", key) for key in ("median_ms", "p90_ms"))
+    ms, p90_ms = (number(artifact, "latency", "measured", key) for key in ("ms", "p90_ms"))
     top1, low, high = (number(artifact, "accuracy", key) for key in ("top1", "low", "high"))
     measured = None
     if ms is not None and top1 is not None:

@@ -49,7 +49,7 @@ def artifact_row(artifact: dict[str, Any]) -> dict[str, Any]:
     """Returns one row of the table of exported files; what the sidecar lacks is ``None``."""
     predicted, measured = (
         number(artifact, "latency", "predicted_ms"),
-        number(artifact, "latency", "measured", "median_ms"),
+        number(artifact, "latency", "measured", "ms"),
     )
     off = None if not predicted or measured is None else 100 * (measured / predicted - 1)
     accelerated = value(artifact, "latency", "measured", "fully_accelerated")

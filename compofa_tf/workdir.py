@@ -249,7 +249,7 @@ class _Exporter:
                 continue
             tries -= 1
             made = self._export(candidate, budget_ms)
-            measured_ms = made[0].record["latency"]["measured"]["median_ms"]
+            measured_ms = made[0].record["latency"]["measured"]["ms"]
             if fastest is None or measured_ms < fastest[0]:
                 self._discard(fastest[1] if fastest else ())
                 fastest = measured_ms, made
@@ -292,10 +292,10 @@ class _Exporter:
             row = self._measure(artifact, budget_ms if precision == self.budget_precision else None)
             predicted_ms = self.tables[precision].predict(arch) if precision in self.tables else None
             accuracy = {**evaluate(artifact.path, validation).to_json(), "data": self.data.name, "split": "val"}
-            kept = row.median_ms <= budget_ms if not made else made[0].record["within_budget"]
+            kept = row.ms <= budget_ms if not made else made[0].record["within_budget"]
             latency = {"predicted_ms": predicted_ms, "measured": row.to_json()}
             artifact.update(accuracy=accuracy, latency=latency, within_budget=kept)
-            say(f"{artifact.path.name}: {row.median_ms:.3g} ms, top-1 {accuracy['top1']:.2%}")
+            say(f"{artifact.path.name}: {row.ms:.3g} ms, top-1 {accuracy['top1']:.2%}")
             made.append(artifact)
         return made
 
@@ -305,9 +305,9 @@ class _Exporter:
 
         settings = self.recipe.latency
         rows: list[BenchmarkRow] = []
-        while not rows or (budget_ms is not None and rows[-1].median_ms > budget_ms and len(rows) < _MEASUREMENTS):
+        while not rows or (budget_ms is not None and rows[-1].ms > budget_ms and len(rows) < _MEASUREMENTS):
             rows.append(benchmark(artifact, device=settings.device, threads=settings.threads))
-        return min(rows, key=lambda row: row.median_ms)
+        return min(rows, key=lambda row: row.ms)
 
     def _metadata(self, candidate: Candidate, budget_ms: float) -> dict[str, Any]:
         space, arch = self.net.space, candidate.arch

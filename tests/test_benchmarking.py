@@ -30,7 +30,7 @@ def model_path(tmp_path_factory):
 
 
 def summary(spread):
-    times = {"median_ms": 1.0, "p90_ms": 1 + spread, "min_ms": 0.9, "mean_ms": 1.0, "spread": spread}
+    times = {"ms": 1.0, "median_ms": 1.0, "p90_ms": 1 + spread, "min_ms": 0.9, "mean_ms": 1.0, "spread": spread}
     return {**times, "runs": 10, "fully_accelerated": True}
 
 
@@ -45,7 +45,8 @@ def test_row(model_path):
     assert row.date.startswith("20")
     assert row.runtime_version[0].isdigit()
     assert BenchmarkRow.from_json(json.loads(json.dumps(row.to_json()))) == row
-    assert f"median {row.median_ms:.3g} ms" in str(row)
+    assert 0 < row.min_ms <= row.ms <= row.p90_ms
+    assert f"{row.ms:.3g} ms, median {row.median_ms:.3g} ms" in str(row)
     assert "int8, 1 thread(s), 20 runs, XNNPACK" in str(row)
     with pytest.raises(dataclasses.FrozenInstanceError):
         row.median_ms = 0.0
