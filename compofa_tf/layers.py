@@ -74,10 +74,10 @@ def transform_kernel(kernel: Any, matrix: Any) -> Any:
 
 def _multiply_pixels(x: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
     """A 1x1 convolution as one matrix product, which the CPU kernels do faster, most of all backwards."""
-    shape = tf.concat([tf.shape(x)[:3], [matrix.shape[1]]], 0)
-    y = tf.reshape(tf.linalg.matmul(tf.reshape(x, [-1, matrix.shape[0]]), matrix), shape)
-    y.set_shape([*x.shape[:3], matrix.shape[1]])
-    return y
+    channels, filters = matrix.shape
+    known = x.shape[1:3].is_fully_defined()
+    shape = [-1, *x.shape[1:3], filters] if known else tf.concat([tf.shape(x)[:3], [filters]], 0)
+    return tf.reshape(tf.linalg.matmul(tf.reshape(x, [-1, channels]), matrix), shape)
 
 
 def _depthwise(x: tf.Tensor, kernel: tf.Tensor, strides: int) -> tf.Tensor:

@@ -89,13 +89,11 @@ def calibrate(net: Supernet, arch: Arch, images: Any, *, batch_size: int = 256) 
       InputError: If there are no images.
     """
     net.space.check(arch)
-    code = tf.constant(net.space.encode(arch))
-    step = net.calibration_function
     seen = 0
     for batch in image_batches(images, batch_size):
         count = int(batch.shape[0])
         seen += count
-        step(batch, code, tf.constant(count / seen, tf.float32))
+        net.calibration_step(batch, arch, count / seen)  # eagerly: a graph takes longer to compile than to run
     if not seen:
         raise InputError("Calibration needs at least one image. Received: an empty array or dataset")
     return seen

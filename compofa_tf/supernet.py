@@ -125,19 +125,11 @@ class Supernet(keras.Model):
         return self(images, arch, training=False, rate=rate)
 
     @functools.cached_property
-    def calibration_function(self) -> Any:
-        """``calibration_step`` as one compiled function for all subnets and image sizes."""
-        return tf.function(self.calibration_step, input_signature=(*self._signature, tf.TensorSpec([], tf.float32)))
-
-    @functools.cached_property
     def inference_function(self) -> Any:
         """``call`` with stored statistics as one compiled function for all subnets and image sizes."""
-        return tf.function(lambda images, code: self(images, code), input_signature=self._signature)
-
-    @property
-    def _signature(self) -> tuple[tf.TensorSpec, tf.TensorSpec]:
         images = tf.TensorSpec([None, None, None, 3], tf.float32, "images")
-        return images, tf.TensorSpec([self.space.code_size], tf.int32, "code")
+        code = tf.TensorSpec([self.space.code_size], tf.int32, "code")
+        return tf.function(lambda images, code: self(images, code), input_signature=(images, code), autograph=False)
 
     @functools.cached_property
     def variables_by_name(self) -> dict[str, Any]:

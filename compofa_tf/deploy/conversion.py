@@ -85,7 +85,7 @@ def _frozen(model: keras.Model) -> tf.Module:
         return {"logits": flat[0]} if len(flat) == 1 else {f"output_{i}": x for i, x in enumerate(flat)}
 
     module = tf.Module()
-    module.infer = tf.function(infer)
+    module.infer = tf.function(infer, autograph=False)
     return module
 
 

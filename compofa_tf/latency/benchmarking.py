@@ -78,8 +78,9 @@ class BenchmarkRow:
         notes = "" if self.fully_accelerated else ", NOT fully accelerated"
         notes += f", busy machine (spread {self.spread:.0%})" if self.noisy else ""
         return (
-            f"{self.ms:.3g} ms, median {self.median_ms:.3g} ms, 90th percentile {self.p90_ms:.3g} ms, fastest {self.min_ms:.3g} ms "
-            f"({self.precision}, {self.threads} thread(s), {self.runs} runs, {self.delegate}, LiteRT "
+            f"{self.ms:.3g} ms, median {self.median_ms:.3g} ms, 90th percentile {self.p90_ms:.3g} ms, "
+            f"fastest {self.min_ms:.3g} ms ({self.precision}, {self.threads} thread(s), {self.runs} runs, "
+            f"{self.delegate}, LiteRT "
             f"{self.runtime_version}, {self.processor}, {self.date}{notes})"
         )
 
@@ -200,7 +201,7 @@ def time_models(
 
     Returns:
       For each model ``ms`` (see ``BenchmarkRow``), ``median_ms``, ``p90_ms``, ``min_ms``, ``mean_ms`` and ``spread``
-      over ``runs`` inferences in all, ``fully_accelerated``; with several rounds also ``round_medians_ms``, whose minimum shrugs off a busy moment.
+      over ``runs`` inferences in all, ``fully_accelerated``; with several rounds also ``round_medians_ms``.
 
     Raises:
       InputError: If a number is out of range, a file is missing, or the runtime fails; the message ends with its last

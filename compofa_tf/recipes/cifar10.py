@@ -20,7 +20,7 @@ RECIPE = Recipe(
     data=DataSettings(
         source="folder:cifar10", resolutions=(20, 24, 28), batch_size=128, min_scale=0.5, saturation=0.25
     ),
-    teacher=Phase(epochs=5, learning_rate=2.4, warmup_epochs=0.5, subnets=1, kd_ratio=0),
-    train=Phase(epochs=3, learning_rate=0.6, warmup_epochs=0.25, subnets=2, kd_ratio=1.0),
+    teacher=Phase(epochs=8, learning_rate=2.4, warmup_epochs=0.5, subnets=1, kd_ratio=0),
+    train=Phase(epochs=4, learning_rate=0.6, warmup_epochs=0.25, subnets=2, kd_ratio=1.0),
     accuracy=AccuracySettings(resolutions=(20, 24, 28), images=1000, calibration_images=512),
 )
