@@ -40,7 +40,7 @@ setup(
     python_requires=">=3.10,<3.14",
     # tflite/ and launch/ are not packages: a top-level `tflite` would shadow the flatbuffer package of that name.
     packages=find_packages(include=["compofa_tf", "compofa_tf.*"]),
-    package_data={"compofa_tf": ["py.typed", "assets/*", "data/*.npz", "data/*.txt"]},
+    package_data={"compofa_tf": ["py.typed", "assets/*", "assets/published/*", "data/*.npz", "data/*.txt"]},
     install_requires=[
         "absl-py>=1.4,<3",
         "ai-edge-litert>=2.3,<3",
@@ -50,6 +50,7 @@ setup(
         "keras-tuner>=1.4.7,<2",
         "matplotlib>=3.8,<4",
         "numpy>=2.0,<3",
+        "pyyaml>=6,<7",
         "tensorboard>=2.19,<2.22",  # tf.summary needs it, tensorflow no longer requires it
         "tensorflow>=2.19,<2.22",
         "tensorflow-datasets>=4.9.9,<5",

@@ -127,15 +127,16 @@ class Space:
     def slots(self) -> tuple[Slot, ...]:
         """Every place of the network in execution order."""
         stem, head = (tuple(Slot(unit.name, (unit,)) for unit in part) for part in (self.stem, self.head))
-        return (*stem, *self._block_slots, *head)
+        return (*stem, *self.block_slots, *head)
 
     @functools.cached_property
     def elastic_slots(self) -> tuple[Slot, ...]:
         """The slots with more than one option: the entries of a code, before its resolution."""
-        return tuple(slot for slot in self._block_slots if slot.elastic)
+        return tuple(slot for slot in self.block_slots if slot.elastic)
 
     @functools.cached_property
-    def _block_slots(self) -> tuple[Slot, ...]:
+    def block_slots(self) -> tuple[Slot, ...]:
+        """The slots of the stages, one per block of the full-depth network, stage-major."""
         return tuple(
             self._block_slot(number, stage, position)
             for number, stage in enumerate(self.stages, start=1)
@@ -258,9 +259,13 @@ class Space:
         """
         for resolution in resolutions:
             checked = self.smallest(resolution).resolution
-            for combination in itertools.product(*map(self._stage_choices, self.stages)):
+            for combination in itertools.product(*self.stage_choices()):
                 depths, expands, kernels = zip(*combination)
                 yield Arch(depths, tuple(itertools.chain(*expands)), tuple(itertools.chain(*kernels)), checked)
+
+    def stage_choices(self) -> tuple[Iterator[tuple[int, tuple[Expand, ...], tuple[int, ...]]], ...]:
+        """Returns for each stage all its ``(depth, expands, kernels)``, in the order of ``enumerate``."""
+        return tuple(map(self._stage_choices, self.stages))
 
     def _stage_choices(self, stage: Stage) -> Iterator[tuple[int, tuple[Expand, ...], tuple[int, ...]]]:
         for depth in stage.depths:
@@ -287,7 +292,7 @@ class Space:
     @functools.cached_property
     def _option_indices(self) -> tuple[dict[tuple[Expand, int], int], ...]:
         """For each block slot the option of an entry of ``expands`` and ``kernels``, which is (0, 0) for the skip."""
-        return tuple({s or (0, 0): index for index, s in enumerate(slot.settings)} for slot in self._block_slots)
+        return tuple({s or (0, 0): index for index, s in enumerate(slot.settings)} for slot in self.block_slots)
 
     def encode(self, arch: Arch) -> np.ndarray:
         """Returns the code of a member.
@@ -308,7 +313,7 @@ class Space:
         *entries, resolution = values.tolist()
         options = iter(entries)
         settings = []
-        for slot in self._block_slots:
+        for slot in self.block_slots:
             option = next(options) if slot.elastic else 0
             if not 0 <= option < len(slot.settings):
                 raise InputError(f"{slot.name} has options 0 to {len(slot.settings) - 1}. Received: {option}")

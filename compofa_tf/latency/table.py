@@ -19,6 +19,11 @@ from compofa_tf.space import Arch, Space
 KIND = "latency_table"
 
 
+def entry_at(resolution: int, key: str) -> str:
+    """Returns the name of an entry that holds for one resolution only."""
+    return f"{resolution}px/{key}"
+
+
 @dataclass(eq=False)
 class LatencyTable:
     """Latencies of the pieces of a family on one device, and what they say about its members.
@@ -127,14 +132,23 @@ class LatencyTable:
 
     def _learn(self, arch: Arch, parts: list[tuple[Any, ...]]) -> None:
         stem, *inner, head = self.space.pieces(arch)
-        absent = [piece.key for piece in (stem, *inner, head) if piece.key not in self.entries]
+        absent = [piece.key for piece in (stem, *inner, head) if self.entry(piece.key, arch.resolution) is None]
         if absent:
             raise NotCoveredError(self._not_covered(arch, absent[0]))
         in_stages = [1] * len(arch.depths) if len(inner) == len(arch.depths) else arch.depths
         remaining = iter(inner)
         grouped = [[stem, head], *([next(remaining) for _ in range(count)] for count in in_stages)]
         for part, pieces in zip(parts, grouped, strict=True):
-            self._sums[part] = (sum(self.entries[piece.key].ms for piece in pieces), len(pieces))
+            timings = [self.entry(piece.key, arch.resolution) for piece in pieces]
+            self._sums[part] = (sum(timing.ms for timing in timings if timing), len(pieces))
+
+    def entry(self, key: str, resolution: int) -> Timing | None:
+        """Returns the latency of a piece in networks of a resolution, or None.
+
+        Equal keys are equal computation, so measured tables have one entry for all resolutions. Published tables were
+        measured resolution by resolution: theirs are under ``entry_at(resolution, key)``.
+        """
+        return self.entries.get(entry_at(resolution, key)) or self.entries.get(key)
 
     def _not_covered(self, arch: Arch, key: str) -> str:
         if arch.resolution not in self.resolutions:

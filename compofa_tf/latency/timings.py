@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +24,16 @@ class Timing:
 
     Attributes:
       turn_ms: Median of each turn in ms, in the order in which they were measured.
-      p90_ms: 90th percentile of the single inferences of a visit; of several visits the mean.
-      min_ms: Fastest inference.
+      p90_ms: 90th percentile of the single inferences of a visit; of several visits the mean. None if unknown.
+      min_ms: Fastest inference; None if unknown.
       runs: Inferences timed in all.
       fully_accelerated: Whether the delegate took every operation.
       date: When the last visit began, ISO 8601.
     """
 
     turn_ms: tuple[float, ...]
-    p90_ms: float
-    min_ms: float
+    p90_ms: float | None
+    min_ms: float | None
     runs: int
     fully_accelerated: bool
     date: str
@@ -40,7 +41,10 @@ class Timing:
     def __post_init__(self) -> None:
         """Rejects what no clock gives."""
         object.__setattr__(self, "turn_ms", tuple(self.turn_ms))
-        for name, values in (("turn_ms", self.turn_ms), ("p90_ms", (self.p90_ms,)), ("min_ms", (self.min_ms,))):
+        known = [
+            (name, value) for name, value in (("p90_ms", self.p90_ms), ("min_ms", self.min_ms)) if value is not None
+        ]
+        for name, values in (("turn_ms", self.turn_ms), *((name, (value,)) for name, value in known)):
             if not values or not all(_is_latency(value) for value in values):
                 raise InputError(f"a latency is a positive, finite number of ms. Received: {name}={list(values)}")
         if self.runs < len(self.turn_ms):
@@ -66,8 +70,8 @@ class Timing:
         runs = self.runs + later.runs
         return Timing(
             turn_ms=(*self.turn_ms, *later.turn_ms),
-            p90_ms=(self.p90_ms * self.runs + later.p90_ms * later.runs) / runs,
-            min_ms=min(self.min_ms, later.min_ms),
+            p90_ms=_both(self.p90_ms, later.p90_ms, lambda a, b: (a * self.runs + b * later.runs) / runs),
+            min_ms=_both(self.min_ms, later.min_ms, min),
             runs=runs,
             fully_accelerated=self.fully_accelerated and later.fully_accelerated,
             date=later.date,
@@ -100,6 +104,10 @@ class Timing:
         if not _is_latency(content["ms"]) or not math.isclose(content["ms"], timing.ms, rel_tol=1e-6):
             raise InputError(f"ms does not follow from turn_ms, it was edited. Received: ms={content['ms']!r}")
         return timing
+
+
+def _both(a: float | None, b: float | None, combine: Callable[[float, float], float]) -> float | None:
+    return None if a is None or b is None else combine(a, b)
 
 
 def _is_latency(value: Any) -> bool:

@@ -8,13 +8,17 @@ from typing import Any
 
 from compofa_tf.search.accuracy import AccuracyRecord, AccuracyTable, wilson_interval
 from compofa_tf.search.budgets import default_budgets, pareto
+from compofa_tf.search.evolution import Evolution
 from compofa_tf.search.exact import search
 from compofa_tf.search.front import Candidate, Front
+from compofa_tf.search.predictor import AccuracyPredictor
 
 __all__ = [
+    "AccuracyPredictor",
     "AccuracyRecord",
     "AccuracyTable",
     "Candidate",
+    "Evolution",
     "Front",
     "default_budgets",
     "pareto",

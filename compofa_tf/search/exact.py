@@ -1,41 +1,55 @@
-"""Exact search: every measured member of the family, at every resolution, against the tables. No TensorFlow."""
+"""Searching a family: every member where that is possible, by evolution where it is not. No TensorFlow."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from compofa_tf.errors import InputError
 from compofa_tf.search.accuracy import AccuracyTable
-from compofa_tf.search.budgets import check_budgets, default_budgets
+from compofa_tf.search.budgets import check_budgets, default_budgets, pareto
+from compofa_tf.search.evolution import Evolution, evolve
 from compofa_tf.search.front import Candidate, Front
+from compofa_tf.search.members import Latencies, Members
+from compofa_tf.search.predictor import AccuracyPredictor
 from compofa_tf.space import Arch, Space
 
 if TYPE_CHECKING:
     from compofa_tf.latency.table import LatencyTable
 
+MOST_ENUMERATED = 10**6
+"""Members times resolutions up to which all of them are looked at."""
+
 
 def search(
     space: Space,
     *,
-    accuracy: AccuracyTable,
+    accuracy: AccuracyTable | AccuracyPredictor,
     latency: LatencyTable,
     budgets_ms: Iterable[float] = (),
     resolutions: Sequence[int] | None = None,
+    evolution: Evolution | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Front:
     """Returns the Pareto front of a family and its best member within each latency budget.
 
-    Nothing is sampled and nothing is fitted: all members that the accuracy table covers are looked up in both tables
-    (CompOFA, arXiv:2104.12642, section 3.3: the compound space is small enough for that). How many of how many were
-    covered is in the result.
+    With *measured* accuracies nothing is sampled and nothing is fitted: all members that the accuracy table covers are
+    looked up in both tables (CompOFA, arXiv:2104.12642, section 3.3: the compound space is small enough for that). With
+    a *predictor* all members are looked at if they are at most a million, otherwise the search is by evolution; the
+    front then holds predictions. How many of how many were covered is in the result.
 
     Args:
       space: The family.
-      accuracy: Measured accuracies, of all members or of some.
+      accuracy: Measured accuracies, of all members or of some, or a predictor.
       latency: Latency table that covers the same members.
-      budgets_ms: Latency budgets in ms; when empty, ``default_budgets`` chooses three.
-      resolutions: Resolutions to consider; all those of the accuracy table when absent.
+      budgets_ms: Latency budgets in ms; when empty, ``default_budgets`` chooses three. Evolution needs them.
+      resolutions: Resolutions to consider; all those of the accuracy table, or of the latency table, when absent.
+      evolution: Settings of the evolution, which is then used even in a small space.
+      path: File for the state of an evolution, which is continued from it if it exists.
 
     Raises:
       InputError: If a table is of another space, the accuracy table is empty, the latency table does not cover a
@@ -47,6 +61,21 @@ def search(
                 f"The {name} table is of another space; measure {space!r} first. Received: {name}={table.space!r}"
             )
     budgets = check_budgets(budgets_ms)
+    if isinstance(accuracy, AccuracyPredictor):
+        sides = tuple(sorted(set(resolutions or latency.resolutions)))
+        front = _search_predicted(space, accuracy, latency, budgets, sides, evolution, path)
+    else:
+        front = _search_measured(space, accuracy, latency, budgets, resolutions)
+    return front if budgets else replace(front, budgets=default_budgets(front))
+
+
+def _search_measured(
+    space: Space,
+    accuracy: AccuracyTable,
+    latency: LatencyTable,
+    budgets: tuple[float, ...],
+    resolutions: Sequence[int] | None,
+) -> Front:
     wanted = accuracy.resolutions if resolutions is None else tuple(sorted(set(resolutions)))
     records = [(name, record) for name, record in accuracy.items() if record.arch.resolution in wanted]
     if not records:
@@ -55,7 +84,7 @@ def search(
             f"Received: resolutions={wanted}, measured: {accuracy.resolutions}"
         )
     predicted = _predict(latency, [record.arch for _, record in records])
-    front = Front(
+    return Front(
         space=space,
         candidates=tuple(
             Candidate(name, record.arch, record.top1, record.count, latency_ms)
@@ -64,7 +93,7 @@ def search(
         total=space.size * len(wanted),
         budgets=budgets,
         precision=latency.precision,
-        latency={"device": latency.device, "threads": latency.threads, "conditions": latency.conditions},
+        latency=_describe(latency),
         accuracy={
             "data": accuracy.data,
             "split": accuracy.split,
@@ -73,7 +102,55 @@ def search(
         },
         recipe_hash=accuracy.recipe_hash,
     )
-    return front if budgets else replace(front, budgets=default_budgets(front))
+
+
+def _search_predicted(
+    space: Space,
+    accuracy: AccuracyPredictor,
+    latency: LatencyTable,
+    budgets: tuple[float, ...],
+    resolutions: tuple[int, ...],
+    evolution: Evolution | None,
+    path: str | os.PathLike[str] | None,
+) -> Front:
+    total = space.size * len(resolutions)
+    lookup = Latencies(space, latency, resolutions)
+    described = accuracy.to_json()
+    if evolution is None and total <= MOST_ENUMERATED:
+        members = Members.all_of(space, resolutions)
+        ms, examined = lookup.predict_all(members), total
+        top1 = accuracy.predict_all(members)
+        described["search"] = "all members"
+    else:
+        if not budgets:
+            raise InputError("Evolution needs budgets_ms, for example (15, 20). Received: none")
+        settings = evolution or Evolution()
+        found = evolve(
+            space,
+            accuracy=accuracy,
+            latency=lookup,
+            budgets_ms=budgets,
+            resolutions=resolutions,
+            settings=settings,
+            path=path,
+        )
+        members, ms, top1, examined = found.evaluated_members, found.latency, found.accuracy, found.evaluated
+        described |= {"search": "evolution", **asdict(settings)}
+    archs = [(members.arch(space, i), i) for i in np.flatnonzero(pareto(ms, top1.astype(np.float64))).tolist()]
+    return Front(
+        space=space,
+        candidates=tuple(Candidate(space.id(arch), arch, float(top1[i]), 0, float(ms[i])) for arch, i in archs),
+        total=total,
+        budgets=budgets,
+        precision=latency.precision,
+        latency=_describe(latency),
+        accuracy=described,
+        examined=examined,
+    )
+
+
+def _describe(latency: LatencyTable) -> dict[str, object]:
+    return {"device": latency.device, "threads": latency.threads, "conditions": latency.conditions}
 
 
 def _predict(latency: LatencyTable, archs: Sequence[Arch]) -> list[float]:

@@ -28,8 +28,8 @@ class Candidate:
     Attributes:
       id: Its name (``Space.id``).
       arch: The subnet, resolution included.
-      top1: Measured top-1 accuracy of the float subnet, in [0, 1].
-      count: Images behind ``top1``.
+      top1: Top-1 accuracy of the float subnet, in [0, 1]: measured if ``count`` is positive, else predicted.
+      count: Images behind ``top1``; 0 for an accuracy that was predicted.
       predicted_ms: Latency by the latency table, from measured pieces: not a measurement of this subnet.
     """
 
@@ -41,13 +41,14 @@ class Candidate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of ``top1``."""
-        return wilson_interval(self.top1, self.count)
+        """95 % confidence interval of a measured ``top1``; of a predicted one nothing is known but the value."""
+        return wilson_interval(self.top1, self.count) if self.count else (self.top1, self.top1)
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON-serialisable mapping."""
         low, high = self.interval
-        accuracy = {"top1": self.top1, "low": low, "high": high, "count": self.count}
+        measured = {"top1": self.top1, "low": low, "high": high, "count": self.count}
+        accuracy = measured if self.count else {"predicted_top1": self.top1}
         return {
             "id": self.id,
             "arch": self.arch.to_json(),
@@ -72,13 +73,14 @@ class Front:
 
     Attributes:
       space: The family.
-      candidates: Every covered member, fastest first.
-      total: Members times resolutions of the family; ``len(candidates)`` of them are covered.
+      candidates: Every covered member, fastest first; of a search with predicted accuracies only its Pareto front.
+      total: Members times resolutions of the family.
       budgets: Latency budgets in ms, ascending.
       precision: Precision of the latency table.
       latency: What the latency table was measured on: device, threads, conditions.
       accuracy: What the accuracy table was measured on: data, split, images, calibration images.
       recipe_hash: ``Recipe.hash`` of the run, if any.
+      examined: How many were looked at; all candidates when absent.
     """
 
     space: Space
@@ -89,6 +91,7 @@ class Front:
     latency: dict[str, Any]
     accuracy: dict[str, Any]
     recipe_hash: str | None = None
+    examined: int | None = None
 
     def __post_init__(self) -> None:
         """Puts candidates and budgets into order and rejects impossible budgets."""
@@ -110,7 +113,8 @@ class Front:
     def __repr__(self) -> str:
         """Says what was covered and found."""
         return (
-            f"<Front of {len(self)} points from {len(self.candidates)} of {self.total} candidates, {self.precision}, "
+            f"<Front of {len(self)} points from {self.examined or len(self.candidates)} of {self.total} candidates, "
+            f"{self.precision}, "
             f"budgets {list(self.budgets)} ms>"
         )
 
@@ -165,6 +169,12 @@ class Front:
             f"{round_up(fastest.predicted_ms, digits=3):g} ms. Received: budget_ms={budget_ms:g}"
         )
 
+    @property
+    def _covered(self) -> dict[str, int]:
+        if self.examined is None:
+            return {"measured": len(self.candidates), "of": self.total}
+        return {"predicted": self.examined, "of": self.total}
+
     # Files
 
     def to_json(self) -> dict[str, Any]:
@@ -189,7 +199,7 @@ class Front:
             "precision": self.precision,
             "latency": self.latency,
             "accuracy": self.accuracy,
-            "covered": {"measured": len(self.candidates), "of": self.total},
+            "covered": self._covered,
             "budgets_ms": list(self.budgets),
             "chosen": chosen,
             "points": [point.to_json() for point in self.points],
@@ -238,6 +248,7 @@ class Front:
             latency=content["latency"],
             accuracy=content["accuracy"],
             recipe_hash=content["recipe_hash"],
+            examined=content["covered"].get("predicted"),
         )
         stated = [point["id"] for point in content["points"]], [choice["id"] for choice in content["chosen"]]
         if stated != ([point.id for point in front], [choice.id for choice in front.chosen.values()]):

@@ -1,0 +1,152 @@
+"""Many members of a space as arrays, to be looked up, predicted and varied all at once. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compofa_tf.space import Arch, Space
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """The settings of ``count`` subnets; entries of dropped blocks are 0, as in ``Arch``.
+
+    Attributes:
+      depths: int ``[count, stages]``.
+      expands: float ``[count, blocks]``.
+      kernels: int ``[count, blocks]``.
+      resolutions: int ``[count]``.
+    """
+
+    depths: np.ndarray
+    expands: np.ndarray
+    kernels: np.ndarray
+    resolutions: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of subnets."""
+        return len(self.resolutions)
+
+    def __getitem__(self, index: np.ndarray | slice) -> Members:
+        """The subnets of an index array, mask or slice."""
+        return Members(self.depths[index], self.expands[index], self.kernels[index], self.resolutions[index])
+
+    @classmethod
+    def of(cls, space: Space, archs: Sequence[Arch]) -> Members:
+        """Returns archs as arrays; raises ``InputError`` for one of another space."""
+        for arch in archs:
+            space.check(arch)
+        blocks = space.block_spans[-1].stop
+        return cls(
+            np.array([arch.depths for arch in archs], np.int64).reshape(len(archs), len(space.stages)),
+            np.array([arch.expands for arch in archs], np.float64).reshape(len(archs), blocks),
+            np.array([arch.kernels for arch in archs], np.int64).reshape(len(archs), blocks),
+            np.array([arch.resolution for arch in archs], np.int64),
+        )
+
+    @classmethod
+    def all_of(cls, space: Space, resolutions: Sequence[int]) -> Members:
+        """Returns every member at every resolution, in the order of ``Space.enumerate``."""
+        choices = [list(options) for options in space.stage_choices()]
+        picked = np.indices([len(resolutions), *map(len, choices)]).reshape(len(choices) + 1, -1)
+        columns = [
+            [np.array(column)[picked[number]] for column in zip(*options)]
+            for number, options in enumerate(choices, start=1)
+        ]
+        depths, expands, kernels = zip(*columns)
+        return cls(
+            np.stack(depths, axis=1),
+            np.concatenate(expands, axis=1).astype(np.float64),
+            np.concatenate(kernels, axis=1),
+            np.asarray(resolutions, np.int64)[picked[0]],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Members]) -> Members:
+        """Returns several groups as one."""
+        names = ("depths", "expands", "kernels", "resolutions")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def arch(self, space: Space, index: int) -> Arch:
+        """Returns one subnet as a checked ``Arch``."""
+        return space.arch(
+            depths=self.depths[index].tolist(),
+            expands=self.expands[index].tolist(),
+            kernels=self.kernels[index].tolist(),
+            resolution=int(self.resolutions[index]),
+        )
+
+    def keys(self) -> np.ndarray:
+        """Returns one bytes value per subnet, equal for equal subnets: ``[count]``."""
+        parts = [
+            self.resolutions[:, np.newaxis],
+            self.depths,
+            self.kernels,
+            self.expands.astype(np.float64).view(np.int64),
+        ]
+        table = np.ascontiguousarray(np.concatenate(parts, axis=1))
+        return table.view(np.dtype((np.void, table.dtype.itemsize * table.shape[1])))[:, 0]
+
+
+class Latencies:
+    """The latencies of a table laid out for many members at once; predicts what ``LatencyTable.predict`` does.
+
+    Args:
+      space: The family.
+      latency: A ``LatencyTable`` that covers it.
+      resolutions: Resolutions that will be asked for.
+
+    Raises:
+      KeyError: If the table does not cover a piece.
+    """
+
+    def __init__(self, space: Space, latency: object, resolutions: Sequence[int]) -> None:
+        from compofa_tf.latency.plan import covering_archs
+
+        self.space, self._correction = space, latency.correction  # type: ignore[attr-defined]
+        self._resolutions = np.array(sorted(set(resolutions)), np.int64)
+        settings = [slot.settings for slot in space.block_slots]
+        self._expands = np.array(sorted({s[0] for options in settings for s in options if s}), np.float64)
+        self._kernels = np.array(sorted({s[1] for options in settings for s in options if s}), np.int64)
+        count = len(self._resolutions)
+        self._by_block = space.coupling == "independent" or space.kernel == "elastic"
+        self._ends = np.full(count, np.nan)
+        self._blocks = np.full((count, len(settings), len(self._expands), len(self._kernels)), np.nan)
+        self._stages = np.full((count, len(space.stages), 1 + max(max(s.depths) for s in space.stages)), np.nan)
+        for row, side in enumerate(self._resolutions.tolist()):
+            for arch in covering_archs(space, side):
+                self._learn(row, arch, latency)
+
+    def _learn(self, row: int, arch: Arch, latency: object) -> None:
+        latency.sum_of(arch)  # type: ignore[attr-defined]  # raises if a piece is missing
+        stem, *inner, head = (latency.entry(piece.key, arch.resolution).ms for piece in self.space.pieces(arch))  # type: ignore[attr-defined]
+        self._ends[row] = stem + head
+        if not self._by_block:
+            for number, (depth, ms) in enumerate(zip(arch.depths, inner, strict=True)):
+                self._stages[row, number, depth] = ms
+            return
+        kept = [
+            i for span, depth in zip(self.space.block_spans, arch.depths) for i in range(span.start, span.start + depth)
+        ]
+        for block, ms in zip(kept, inner, strict=True):
+            expand = np.searchsorted(self._expands, arch.expands[block])
+            kernel = np.searchsorted(self._kernels, arch.kernels[block])
+            self._blocks[row, block, expand, kernel] = ms
+
+    def predict_all(self, members: Members) -> np.ndarray:
+        """Returns predicted latencies in ms: float64 ``[count]``."""
+        rows = np.searchsorted(self._resolutions, members.resolutions)
+        if not self._by_block:
+            stages = np.arange(members.depths.shape[1])
+            sums = self._ends[rows] + self._stages[rows[:, np.newaxis], stages, members.depths].sum(axis=1)
+            return self._correction.scale * sums - (stages.size + 1) * self._correction.overhead_ms
+        kept = members.kernels > 0
+        expands = np.searchsorted(self._expands, members.expands)
+        kernels = np.searchsorted(self._kernels, members.kernels)
+        blocks = np.arange(kept.shape[1])
+        found = np.where(kept, self._blocks[rows[:, np.newaxis], blocks, expands, kernels], 0.0)
+        sums = self._ends[rows] + found.sum(axis=1)
+        return self._correction.scale * sums - (kept.sum(axis=1) + 1) * self._correction.overhead_ms
