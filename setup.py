@@ -67,6 +67,7 @@ setup(
             "pytest>=8.3",
             "pytest-cov>=6",
             "ruff>=0.12",
+            "types-PyYAML>=6",
         ],
     },
     entry_points={"console_scripts": ["compofa = compofa_tf.cli:main"]},

@@ -1,0 +1,292 @@
+"""The published predictor and latency tables, and the searches that use them, against the original's numbers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from compofa_tf import families, files
+from compofa_tf.errors import InputError, NotCoveredError
+from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables, read_lookup_tables
+from compofa_tf.latency.fitting import Correction
+from compofa_tf.latency.table import LatencyTable
+from compofa_tf.search import AccuracyPredictor, Evolution, Front, search
+from compofa_tf.search.members import Latencies, Members
+
+SPACES = {
+    "compofa": families.mobilenet_v3(),
+    "compofa-elastic": families.mobilenet_v3(kernel="elastic"),
+    "ofa": families.mobilenet_v3(coupling="independent", kernel="elastic"),
+}
+FIVE = (160, 176, 192, 208, 224)
+BUDGETS = (15, 20, 25, 30)
+TABLES = published_lookup_tables()
+
+
+def arch_of(space, case):
+    return space.arch(depths=case["d"], expands=case["e"], kernels=case["ks"], resolution=case["r"][0])
+
+
+def published(name, resolutions=FIVE):
+    space = SPACES[name]
+    return {
+        "accuracy": AccuracyPredictor.published(space),
+        "latency": latency_from_lookup(space, TABLES, resolutions=resolutions),
+    }
+
+
+@pytest.fixture(scope="module")
+def predictions(reference):
+    return json.loads((reference / "search_predictions.json").read_text())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_predictions_are_the_originals(name, predictions):
+    space, cases = SPACES[name], predictions[name]
+    archs = [arch_of(space, case) for case in cases]
+    latency, predictor = published(name)["latency"], AccuracyPredictor.published(space)
+    expected = [case["latency_ms"] for case in cases]
+    np.testing.assert_allclose([latency.predict(arch) for arch in archs], expected, rtol=0, atol=1e-9)
+    members = Members.of(space, archs)
+    np.testing.assert_allclose(Latencies(space, latency, FIVE).predict_all(members), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(predictor.predict_all(members), [case["accuracy"] for case in cases], rtol=0, atol=1e-6)
+    assert predictor.predict(archs[3]) == pytest.approx(cases[3]["accuracy"], abs=1e-6)
+
+
+def test_resolutions_between_those_of_the_predictor(predictions):
+    space = SPACES["ofa"]
+    cases = predictions["ofa_other_resolutions"]
+    predicted = AccuracyPredictor.published(space).predict_archs([arch_of(space, case) for case in cases])
+    np.testing.assert_allclose(predicted, [case["accuracy"] for case in cases], rtol=0, atol=1e-6)
+
+
+def test_inputs_of_the_predictor(predictions):
+    space, example = SPACES["ofa"], predictions["encoding_example"]
+    members = Members.of(space, [arch_of(space, example["arch"])])
+    (row,) = AccuracyPredictor.published(space).encode(members)
+    assert np.flatnonzero(row).tolist() == example["nonzero_indices"]
+
+
+@pytest.mark.parametrize(("key", "resolutions"), [("five", FIVE), ("seventeen", tuple(range(160, 225, 4)))])
+def test_exact_search_finds_the_published_optimum(key, resolutions, reference):
+    optimum = json.loads((reference / "compofa_exhaustive_optimum.json").read_text())
+    front = search(SPACES["compofa"], **published("compofa", resolutions), budgets_ms=BUDGETS)
+    assert front.examined == 243 * len(resolutions)
+    for budget_ms in BUDGETS:
+        expected, best = optimum[str(budget_ms)][f"{key}_resolutions"], front.best(budget_ms)
+        assert best.arch == arch_of(SPACES["compofa"], expected)
+        assert best.top1 == pytest.approx(expected["accuracy"], abs=1e-6)
+        assert best.predicted_ms == pytest.approx(expected["latency_ms"], abs=1e-9)
+
+
+def test_all_predictions_of_the_compound_space(reference):
+    with np.load(reference / "compofa_exhaustive.npz") as stored:
+        content = {name: stored[name] for name in stored.files}
+    space, sides = SPACES["compofa"], tuple(range(160, 225, 4))
+    members = Members.all_of(space, sides)
+    tables = published("compofa", sides)
+    accuracy, latency = tables["accuracy"].predict_all(members), Latencies(space, tables["latency"], sides)
+    by_content = {name: values for name, values in content.items() if values.size == len(members)}
+    ours = {"accuracy": accuracy, "latency": latency.predict_all(members)}
+    for kind, values in ours.items():
+        stored_values = next(v for name, v in by_content.items() if kind in name)
+        np.testing.assert_allclose(np.sort(values), np.sort(stored_values.ravel()), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compofa-elastic", "ofa"])
+def test_evolution_is_at_least_as_good_as_the_original(name, reference):
+    runs = json.loads((reference / "search_runs.json").read_text())["runs"]
+    front = search(SPACES[name], **published(name), budgets_ms=BUDGETS)
+    for budget_ms in BUDGETS:
+        original = max(r["accuracy"] for r in runs if r["arch"] == name and r["target_ms"] == budget_ms)
+        assert front.best(budget_ms).top1 >= original - 1e-6
+
+
+# Without the reference data
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_members_as_arrays_are_the_members(name):
+    space = SPACES[name]
+    rng = np.random.default_rng(0)
+    archs = [space.sample(rng, resolutions=FIVE) for _ in range(20)]
+    members = Members.of(space, archs)
+    assert [members.arch(space, index) for index in range(20)] == archs
+    assert len(set(members.keys().tolist())) == len(set(archs))
+
+
+def test_all_members_come_in_the_order_of_the_enumeration():
+    space = SPACES["compofa"]
+    members = Members.all_of(space, (160, 224))
+    archs = list(space.enumerate(resolutions=(160, 224)))
+    assert len(members) == len(archs)
+    assert all(members.arch(space, index) == archs[index] for index in range(0, len(archs), 7))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_latencies_of_many_are_those_of_one(name):
+    space, latency = SPACES[name], published(name)["latency"]
+    latency.correction = Correction(scale=0.9, overhead_ms=0.05)
+    rng = np.random.default_rng(1)
+    archs = [space.sample(rng, resolutions=FIVE) for _ in range(30)]
+    found = Latencies(space, latency, FIVE).predict_all(Members.of(space, archs))
+    np.testing.assert_allclose(found, [latency.predict(arch) for arch in archs], rtol=1e-12)
+
+
+def test_published_tables_are_latency_tables(tmp_path):
+    table = published("compofa")["latency"]
+    table.save(tmp_path / "note10.json")
+    again = LatencyTable.load(tmp_path / "note10.json", space=SPACES["compofa"])
+    arch = SPACES["compofa"].largest(176)
+    assert again.predict(arch) == table.predict(arch)
+    assert "width 1.2" in again.conditions["caveat"]
+    with pytest.raises(NotCoveredError, match="180"):
+        table.predict(arch.at(180))
+
+
+def test_predicted_fronts_come_back_from_their_files_and_say_that_they_are_predicted(tmp_path):
+    front = search(SPACES["compofa"], **published("compofa"), budgets_ms=BUDGETS)
+    front.save(tmp_path / "front.json")
+    again = Front.load(tmp_path / "front.json")
+    assert [c.id for c in again] == [c.id for c in front]
+    assert again.examined == front.examined == 1215
+    content = json.loads((tmp_path / "front.json").read_text())
+    assert content["covered"] == {"predicted": 1215, "of": 1215}
+    assert all(set(point["accuracy"]) == {"predicted_top1"} for point in content["points"])
+    assert "caveat" in content["accuracy"]
+
+
+# Evolution
+
+
+def test_evolution_finds_the_optimum_of_a_small_space():
+    tables = published("compofa")
+    exact = search(SPACES["compofa"], **tables, budgets_ms=BUDGETS)
+    evolved = search(SPACES["compofa"], **tables, budgets_ms=BUDGETS, evolution=Evolution(generations=40))
+    assert evolved.chosen == exact.chosen
+
+
+@pytest.mark.parametrize("name", ["compofa-elastic", "ofa"])
+def test_evolution_is_a_function_of_its_seed_and_keeps_budgets(name):
+    few = {"population": 20, "generations": 10}
+    runs = [
+        search(SPACES[name], **published(name), budgets_ms=(20, 30), evolution=Evolution(**few, seed=s))
+        for s in (3, 3, 4)
+    ]
+    first, same, other = ([c.id for c in run] for run in runs)
+    assert first == same != other
+    for budget_ms, best in runs[0].chosen.items():
+        assert best.predicted_ms <= budget_ms
+        assert best.arch in SPACES[name]
+
+
+def test_interrupted_evolution_continues_as_if_it_had_not_been(tmp_path, monkeypatch):
+    from compofa_tf.search import evolution
+
+    monkeypatch.setattr(evolution, "_SAVED_EVERY", 4)
+    space = SPACES["compofa-elastic"]
+    arguments = {**published("compofa-elastic"), "budgets_ms": (20, 30)}
+    settings = {"population": 20, "seed": 5}
+    whole = search(space, **arguments, evolution=Evolution(**settings, generations=12))
+    path = tmp_path / "state.json"
+    search(space, **arguments, evolution=Evolution(**settings, generations=6), path=path)
+    assert json.loads(path.read_text())["generation"] == 4
+    resumed = search(space, **arguments, evolution=Evolution(**settings, generations=12), path=path)
+    assert [c.id for c in resumed] == [c.id for c in whole]
+    with pytest.raises(InputError, match="other settings"):
+        search(space, **arguments, evolution=Evolution(population=20, seed=6, generations=12), path=path)
+    files.write_json(path, {"nothing": 1}, kind="evolution_state")
+    with pytest.raises(InputError):
+        search(space, **arguments, evolution=Evolution(**settings, generations=12), path=path)
+
+
+def test_impossible_budget_of_an_evolution_names_the_fastest():
+    with pytest.raises(InputError, match=r"smallest is predicted at [\d.]+ ms"):
+        search(SPACES["ofa"], **published("ofa"), budgets_ms=(1,))
+
+
+def test_evolution_needs_budgets():
+    with pytest.raises(InputError, match="needs budgets_ms"):
+        search(SPACES["ofa"], **published("ofa"))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"population": 2}, {"generations": -1}, {"parents": 0}, {"mutated": 1.5}, {"probability": 0}]
+)
+def test_settings_with_which_nothing_evolves(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        Evolution(**settings)
+
+
+# Bad input
+
+
+def test_predictor_of_another_space_or_with_other_weights(tmp_path):
+    good = dict(
+        zip((f"{n}.{p}" for n, p in itertools.product("0246", ("weight", "bias"))), [np.zeros(1, np.float32)] * 8)
+    )
+    with pytest.raises(InputError, match="shapes"):
+        AccuracyPredictor(SPACES["compofa"], good)
+    with pytest.raises(InputError, match=r"0\.weight"):
+        AccuracyPredictor(SPACES["compofa"], {})
+    with pytest.raises(InputError, match="finite"):
+        AccuracyPredictor(SPACES["compofa"], {**good, "0.weight": np.array([np.nan])})
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
+    for name, message in (("absent.npz", "does not exist"), ("cut.npz", "truncated")):
+        with pytest.raises(InputError, match=message):
+            AccuracyPredictor.load(tmp_path / name, space=SPACES["compofa"])
+    tables = published("compofa")
+    with pytest.raises(InputError, match="of another space"):
+        search(SPACES["ofa"], accuracy=tables["accuracy"], latency=published("ofa")["latency"], budgets_ms=(20,))
+    with pytest.raises(InputError, match="resolutions from 112"):
+        tables["accuracy"].predict(SPACES["compofa"].largest(64))
+
+
+ROW = "{mean: 1.0, std: 0.1, count: 3}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no rows"),
+        ("- 1\n", "no rows"),
+        (f"a: {ROW}\na: {ROW}\n", "stands there twice"),
+        ("a: {std: 1.0}\n", "lacks mean or count"),
+        ("a: {mean: -1.0, count: 3}\n", "positive number of ms"),
+        ("a: {mean: .nan, count: 3}\n", "positive number of ms"),
+        ("a: {mean: 1 ms, count: 3}\n", "positive number of ms"),
+        ("a: {mean: 1.0", "plain YAML"),
+        ("a: !!python/object/apply:os.mkdir [MARK]\n", "plain YAML"),
+    ],
+)
+def test_damaged_lookup_tables(tmp_path, text, message):
+    mark = tmp_path / "mark"
+    (tmp_path / "160_lookup_table.yaml").write_text(text.replace("MARK", str(mark)))
+    with pytest.raises(InputError, match=message):
+        read_lookup_tables(tmp_path)
+    assert not mark.exists()
+
+
+def test_lookup_tables_that_do_not_fit(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_lookup_tables(tmp_path / "absent")
+    with pytest.raises(InputError, match="no file like"):
+        read_lookup_tables(tmp_path)
+    (tmp_path / "160_lookup_table.yaml").write_text(f"a: {ROW}\n")
+    with pytest.raises(InputError, match="table for 160 px has no Conv-input"):
+        latency_from_lookup(SPACES["compofa"], read_lookup_tables(tmp_path))
+    with pytest.raises(InputError, match="resolution=128"):
+        latency_from_lookup(SPACES["compofa"], TABLES, resolutions=(128,))
+    with pytest.raises(InputError, match="published tables are for"):
+        latency_from_lookup(families.mobilenet_v3(profile="edgetpu"), TABLES)
+
+
+def test_read_tables_are_the_packaged_ones(reference):
+    read = read_lookup_tables(reference / "latency_table@note10")
+    assert read.keys() == TABLES.keys()
+    for side, rows in read.items():
+        assert {key: row["mean"] for key, row in rows.items()} == {k: r["mean"] for k, r in TABLES[side].items()}
