@@ -14,6 +14,7 @@ from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tabl
 from compofa_tf.latency.fitting import Correction
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.search import AccuracyPredictor, Evolution, Front, search
+from compofa_tf.search.evolution import Variation
 from compofa_tf.search.members import Latencies, Members
 
 SPACES = {
@@ -182,6 +183,19 @@ def test_evolution_is_a_function_of_its_seed_and_keeps_budgets(name):
     for budget_ms, best in runs[0].chosen.items():
         assert best.predicted_ms <= budget_ms
         assert best.arch in SPACES[name]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_mutated_and_crossed_members_are_members(name):
+    space = SPACES[name]
+    variation = Variation(space, FIVE, np.random.default_rng(0))
+    one, other = variation.draw(200), variation.draw(200)
+    for children in (one, variation.cross(one, other), variation.mutate(one, 0.5)):
+        for index in range(len(children)):
+            space.check(children.arch(space, index))
+    assert len(set(variation.cross(one, other).keys().tolist()) - set(one.keys().tolist())) > 100
+    same = variation.cross(one, one)
+    assert np.array_equal(same.keys(), one.keys())
 
 
 def test_interrupted_evolution_continues_as_if_it_had_not_been(tmp_path, monkeypatch):

@@ -142,18 +142,24 @@ class Variation:
         def pick(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             return np.where(self.rng.random(a.shape) < share, b, a)
 
-        spare = self._draw_full(len(one))
-        depths = pick(one.depths, other.depths)
-        expands = pick(np.where(one.kernels > 0, one.expands, spare.expands), other.expands)
-        kernels = pick(np.where(one.kernels > 0, one.kernels, spare.kernels), other.kernels)
-        missing = kernels == 0  # crossed with a member that drops the block
+        one, other = self._filled(one), self._filled(other)
         full = Members(
-            depths,
-            np.where(missing, spare.expands, expands),
-            np.where(missing, spare.kernels, kernels),
+            pick(one.depths, other.depths),
+            pick(one.expands, other.expands),
+            pick(one.kernels, other.kernels),
             pick(one.resolutions, other.resolutions),
         )
         return self._settled(full)
+
+    def _filled(self, members: Members) -> Members:
+        """Draws the entries of dropped blocks."""
+        spare, kept = self._draw_full(len(members)), members.kernels > 0
+        return Members(
+            members.depths,
+            np.where(kept, members.expands, spare.expands),
+            np.where(kept, members.kernels, spare.kernels),
+            members.resolutions,
+        )
 
     def _settled(self, full: Members) -> Members:
         """Returns members of the space: dropped blocks are 0, compound stages have the ratio of their depth."""
