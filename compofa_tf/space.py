@@ -168,7 +168,8 @@ class Space:
         """Returns a member of the space.
 
         Args:
-          depths: Blocks kept per stage; a scalar stands for every stage.
+          depths: Blocks kept per stage; a scalar stands for every stage. A stage of only one possible depth keeps it
+            when more is asked for, as in the published code.
           resolution: Side of the input in pixels.
           expands: Expand ratio, a scalar or one per block of the full-depth network, stage-major; entries of dropped
             blocks are ignored. Compound: not needed, and if given it must be what the depths decide.
@@ -189,6 +190,7 @@ class Space:
             for name, value in (("expands", expands), ("kernels", kernels))
         }
         picked: dict[str, list[Any]] = {name: [] for name in given}
+        chosen = tuple(_settled_depth(stage, depth) for stage, depth in zip(self.stages, chosen))
         for number, (stage, depth, span) in enumerate(zip(self.stages, chosen, self.block_spans), start=1):
             if depth not in stage.depths:
                 raise InputError(f"depths of stage {number} must be one of {stage.depths}. Received: depths={depths!r}")
@@ -407,6 +409,11 @@ class Space:
 def _is_resolution(value: Any) -> bool:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     return whole and value >= _SMALLEST_RESOLUTION
+
+
+def _settled_depth(stage: Stage, depth: Any) -> Any:
+    (only, *others) = stage.depths
+    return only if not others and isinstance(depth, (int, np.integer)) and depth > only else depth
 
 
 def _broadcast(name: str, value: Any, count: int) -> tuple[Any, ...]:

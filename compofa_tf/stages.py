@@ -23,6 +23,7 @@ class Stage:
       choices: ``(depth, expand ratio)`` pairs: what the compound coupling may choose. The independent coupling takes
         any depth for the stage and any expand ratio for each block.
       kernels: What an elastic kernel may be.
+      ratios: Expand ratios of the independent coupling; those of the choices when empty.
     """
 
     in_channels: int
@@ -33,6 +34,7 @@ class Stage:
     kernel: int
     choices: tuple[tuple[int, Expand], ...]
     kernels: tuple[int, ...]
+    ratios: tuple[Expand, ...] = ()
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -41,8 +43,8 @@ class Stage:
 
     @property
     def expands(self) -> tuple[Expand, ...]:
-        """Expand ratios in the order of the choices."""
-        return tuple(expand for _, expand in self.choices)
+        """Expand ratios that the independent coupling may choose for a block."""
+        return self.ratios or tuple(expand for _, expand in self.choices)
 
     def block(self, name: str, position: int, expand: Expand, kernel: int) -> BlockUnit:
         """Returns the block at ``position`` of the stage with every size decided."""

@@ -25,6 +25,10 @@ NETS = {
     "compofa": ("compofa.pth", {}),
     "compofa-elastic": ("compofa-elastic.fp16.pth", ELASTIC),
     "ofa_mbv3_d234_e346_k357_w1.0": ("compofa-elastic.fp16.pth", OFA),
+    "ofa_proxyless_d234_e346_k357_w1.3": (
+        "ofa_proxyless_d234_e346_k357_w1.3.fp16.pth",
+        {"family": "proxyless_nas", **OFA},
+    ),
 }
 CASES = ("00", "01", "02", "04", "05", "07", "11")
 
@@ -33,7 +37,8 @@ CASES = ("00", "01", "02", "04", "05", "07", "11")
 def load(folder: Path, checkpoint: str, settings: tuple[tuple[str, str], ...]) -> Supernet:
     """One network at a time: the tests come net by net."""
     tensors = torch.load(folder / checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    net = Supernet(families.mobilenet_v3(**dict(settings)))
+    chosen = dict(settings)
+    net = Supernet(families.get(chosen.pop("family", "mobilenet_v3"), **chosen))
     net.set_state(state_from_torch(net.space, {key: value.float().numpy() for key, value in tensors.items()}))
     return net
 

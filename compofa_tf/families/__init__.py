@@ -7,11 +7,12 @@ from typing import Any
 
 from compofa_tf.errors import InputError
 from compofa_tf.families.mobilenet_v3 import mobilenet_v3
+from compofa_tf.families.proxyless_nas import proxyless_nas
 from compofa_tf.space import Space
 
-__all__ = ["get", "mobilenet_v3", "names"]
+__all__ = ["get", "mobilenet_v3", "names", "proxyless_nas"]
 
-_FAMILIES = {"mobilenet_v3": mobilenet_v3}
+_FAMILIES = {"mobilenet_v3": mobilenet_v3, "proxyless_nas": proxyless_nas}
 
 
 def names() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from compofa_tf.errors import InputError
+from compofa_tf.families.arguments import check_arguments
 from compofa_tf.space import Space, Stage
 from compofa_tf.units import (
     Activation,
@@ -53,7 +53,15 @@ def mobilenet_v3(
       InputError: For a value outside the lists above.
     """
     steps = tuple(strides) if strides else STRIDES.get(input_size, ())
-    _check(width_mult=width_mult, profile=profile, classes=classes, input_size=input_size, strides=steps)
+    check_arguments(
+        width_mult=width_mult,
+        profile=profile,
+        classes=classes,
+        input_size=input_size,
+        sizes=STRIDES,
+        strides=steps,
+        count=len(WIDTHS) + 1,
+    )
     settings: dict[str, Any] = {
         "width_mult": float(width_mult),
         "kernel": kernel,
@@ -101,16 +109,3 @@ def mobilenet_v3(
         profile=profile,
         classes=classes,
     )
-
-
-def _check(*, width_mult: Any, profile: Any, classes: Any, input_size: Any, strides: Sequence[int]) -> None:
-    if profile not in ("mobile", "edgetpu"):
-        raise InputError(f"profile must be mobile or edgetpu. Received: profile={profile!r}")
-    if input_size not in STRIDES:
-        raise InputError(f"input_size must be one of {sorted(STRIDES)}. Received: input_size={input_size!r}")
-    if not isinstance(width_mult, (int, float)) or not 0 < width_mult <= 8:
-        raise InputError(f"width_mult must be in (0, 8]. Received: width_mult={width_mult!r}")
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
-        raise InputError(f"classes must be a whole number of at least 2. Received: classes={classes!r}")
-    if len(strides) != len(WIDTHS) + 1 or any(stride not in (1, 2) for stride in strides):
-        raise InputError(f"strides needs 6 entries of 1 or 2: the stem, then the stages. Received: strides={strides!r}")

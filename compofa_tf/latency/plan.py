@@ -83,14 +83,14 @@ def covering_archs(space: Space, resolution: int) -> Iterator[Arch]:
     all: 3 members instead of 243, 9 instead of 10^19.
     """
     independent, elastic = space.coupling == "independent", space.kernel == "elastic"
-    most_choices = max(len(stage.choices) for stage in space.stages)
+    most_choices = max(len(stage.expands if independent else stage.choices) for stage in space.stages)
     most_kernels = max(len(stage.kernels) for stage in space.stages)
     for choice, kernel in itertools.product(range(most_choices), range(most_kernels if elastic else 1)):
         depths, expands, kernels = [], [], []
         for stage in space.stages:
-            depth, expand = stage.choices[min(choice, len(stage.choices) - 1)]
+            depth, _ = stage.choices[min(choice, len(stage.choices) - 1)]
             depths.append(max(stage.depths) if independent else depth)
-            expands += [expand] * max(stage.depths)
+            expands += [stage.expands[min(choice, len(stage.expands) - 1)]] * max(stage.depths)
             kernels += [stage.kernels[min(kernel, len(stage.kernels) - 1)]] * max(stage.depths)
         yield space.arch(
             depths=depths,

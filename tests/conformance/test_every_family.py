@@ -43,6 +43,19 @@ CASES = {
         },
         largest_macs=446764320,
     ),
+    "proxyless_nas": Case(
+        default={"width_mult": 0.25, "classes": 10, "input_size": 32},
+        settings={
+            "width_mult": (0.5, 1.3),
+            "kernel": ("fixed", "elastic"),
+            "coupling": ("compound", "independent"),
+            "profile": ("mobile", "edgetpu"),
+            "classes": (2, 1000),
+            "input_size": (32, 64, 224),
+            "strides": ((2, 1, 1, 1, 1, 2, 1),),
+        },
+        largest_macs=842676480,
+    ),
 }
 SPACES = [
     pytest.param(families.get(name, **{**case.default, key: value}), id=f"{name}-{key}={value}")
