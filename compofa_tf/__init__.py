@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compofa_tf.deploy.artifact import Artifact
     from compofa_tf.deploy.export import export_tflite
     from compofa_tf.evaluation import evaluate
+    from compofa_tf.interop.checkpoints import import_torch
     from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
     from compofa_tf.latency.table import LatencyTable
     from compofa_tf.recipe import Recipe
@@ -42,6 +43,7 @@ _NAMES = {
     "evaluate": "evaluation",
     "export_tflite": "deploy.export",
     "extract": "subnet",
+    "import_torch": "interop.checkpoints",
     "report": "reports",
     "train": "training",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "export_tflite",
     "extract",
     "families",
+    "import_torch",
     "latency",
     "layers",
     "losses",

@@ -49,12 +49,16 @@ class Supernet(keras.Model):
     Args:
       space: The space. All variables exist when the constructor returns.
       seed: Seed of the initial weights.
+
+    Attributes:
+      only: The one member that has weights, where they are those of an extracted subnet; else None.
     """
 
     def __init__(self, space: Space, *, seed: int = 0, name: str = "supernet") -> None:
         super().__init__(name=name)
         self.space = space
         self.seed = seed
+        self.only: Arch | None = None
         self.slot_layers = [blocks.ElasticUnit(slot, epsilon=space.epsilon, seed=seed) for slot in space.slots]
         self.built = True
 

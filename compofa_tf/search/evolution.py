@@ -24,6 +24,7 @@ from compofa_tf.space import Space
 
 KIND = "evolution_state"
 _ATTEMPTS = 100
+_CHILD_ATTEMPTS = 4
 _SAVED_EVERY = 50
 
 
@@ -219,9 +220,7 @@ def evolve(
         start = 0
         _begin(space, variation, found, consider, settings, latency)
     for generation in range(start, settings.generations):
-        consider(
-            Members.joined([_children(found, budget_ms, variation, settings, latency) for budget_ms in found.budgets])
-        )
+        consider(_children(found, variation, settings, latency))
         if path is not None and (generation + 1) % _SAVED_EVERY == 0:
             _save(path, header, space, found, rng, generation + 1)
     return found
@@ -244,23 +243,26 @@ def _begin(
             break
 
 
-def _children(
-    found: Population, budget_ms: float, variation: Variation, settings: Evolution, latency: Latencies
-) -> Members:
-    """New members within a budget; of the children that break it as many are made again, a few times."""
-    parents = found.best(budget_ms, max(1, round(settings.parents * settings.population)))
+def _children(found: Population, variation: Variation, settings: Evolution, latency: Latencies) -> Members:
+    """New members within the budgets; for those that break theirs others are made, a few times."""
+    rng, budgets = variation.rng, np.array(found.budgets)
+    parents = [found.best(budget_ms, max(1, round(settings.parents * settings.population))) for budget_ms in budgets]
+    sizes = np.array([len(some) for some in parents])
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    pool = Members.joined(parents)
     mutated = round(settings.mutated * settings.population)
-    crossed = max(0, settings.population - mutated - len(parents))
+    crossed = settings.population - mutated - sizes
     made = []
-    for count, cross in ((mutated, False), (crossed, True)):
-        for _ in range(3):
-            if count <= 0:
+    for counts, cross in ((np.full(len(budgets), mutated), False), (np.maximum(crossed, 0), True)):
+        wanted = np.repeat(np.arange(len(budgets)), counts)
+        for _ in range(_CHILD_ATTEMPTS):
+            if not len(wanted):
                 break
-            one, other = (parents[variation.rng.integers(len(parents), size=2 * count)] for _ in range(2))
+            one, other = (pool[starts[wanted] + rng.integers(sizes[wanted])] for _ in range(2))
             children = variation.cross(one, other) if cross else variation.mutate(one, settings.probability)
-            kept = np.flatnonzero(latency.predict_all(children) <= budget_ms)[:count]
+            kept = latency.predict_all(children) <= budgets[wanted]
             made.append(children[kept])
-            count -= len(kept)
+            wanted = wanted[~kept]
     return Members.joined(made)
 
 

@@ -80,15 +80,12 @@ class Members:
         )
 
     def keys(self) -> np.ndarray:
-        """Returns one bytes value per subnet, equal for equal subnets: ``[count]``."""
-        parts = [
-            self.resolutions[:, np.newaxis],
-            self.depths,
-            self.kernels,
-            self.expands.astype(np.float64).view(np.int64),
-        ]
-        table = np.ascontiguousarray(np.concatenate(parts, axis=1))
-        return table.view(np.dtype((np.void, table.dtype.itemsize * table.shape[1])))[:, 0]
+        """Returns a 64-bit number per subnet, equal for equal subnets and, as good as surely, only for them."""
+        columns = [self.resolutions[:, np.newaxis], self.depths, self.kernels, self.expands.view(np.int64)]
+        table = np.concatenate(columns, axis=1).view(np.uint64)
+        factors = np.random.default_rng(0).integers(2**64, size=table.shape[1], dtype=np.uint64) | np.uint64(1)
+        mixed = (table ^ (table >> np.uint64(32))) * factors  # wraps around
+        return (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
 
 
 class Latencies:

@@ -1,0 +1,227 @@
+"""Reading PyTorch checkpoints: containers, recognition, extracted subnets, and what must be refused."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+import compofa_tf as ct
+from compofa_tf import families
+from compofa_tf.errors import InputError
+from compofa_tf.interop import names
+from compofa_tf.interop.checkpoints import read_checkpoint, recognise, static_arch
+
+torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
+
+
+def read_json(path):
+    return json.loads(path.read_text())
+
+
+def logits_of(reference, net, name, index, arch, key=None):
+    x = np.load(reference / "inputs.npz")[f"x{arch.resolution}"].astype(np.float32)
+    wanted = np.load(reference / f"{name}.logits.npz")[key or index]
+    np.testing.assert_allclose(net(x, arch), wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+
+
+def case_of(reference, name, index):
+    return next(case for case in read_json(reference / f"{name}.expected.json")["cases"] if case["index"] == index)
+
+
+@pytest.mark.parametrize(
+    ("file", "matrices", "space"),
+    [
+        ("compofa.pth", "drop", families.mobilenet_v3()),
+        ("teacher_D4_E6_K7.fp16.pth", "drop", families.mobilenet_v3()),
+        ("compofa_with_matrices.fp16.pth", "drop", families.mobilenet_v3()),
+        ("compofa_with_matrices.fp16.pth", "apply", families.mobilenet_v3(kernel="elastic")),
+        ("compofa-elastic.fp16.pth", "apply", families.mobilenet_v3(kernel="elastic")),
+        (
+            "ofa_proxyless_d234_e346_k357_w1.3.fp16.pth",
+            "drop",
+            families.proxyless_nas(kernel="elastic", coupling="independent"),
+        ),
+    ],
+)
+def test_published_files_are_recognised(reference, file, matrices, space):
+    tensors = read_checkpoint(reference / file)
+    assert all(value.dtype == np.float32 for value in tensors.values())
+    found = recognise(tensors, kernel_matrices=matrices)
+    assert found == space
+    assert static_arch(found, tensors) is None
+
+
+def test_imported_net_has_the_original_logits(reference, tmp_path):
+    net = ct.import_torch(reference / "compofa.pth")
+    case = case_of(reference, "compofa", "05")
+    arch = net.space.arch(depths=case["settings"]["d"], resolution=case["resolution"])
+    logits_of(reference, net, "compofa", "05", arch)
+    assert net.only is None
+    net.save(tmp_path / "net")
+    assert ct.Supernet.load(tmp_path / "net").space == net.space
+
+
+def static_state(reference):
+    """The extracted subnet, rebuilt: its tensors are leading slices of the supernet's."""
+    whole = read_checkpoint(reference / "compofa.pth")
+    config = read_json(reference / "compofa_static_subnet_05.config.json")
+    keys = read_json(reference / "compofa_static_subnet_05.keys.json")
+    space = families.mobilenet_v3()
+    case = case_of(reference, "compofa", "05")
+    arch = space.arch(depths=case["settings"]["d"], resolution=case["resolution"])
+    kept = [0]
+    for stage, depth in enumerate(arch.depths):
+        kept += [1 + 4 * stage + position for position in range(depth)]
+    assert len(config["blocks"]) == len(kept)
+    state = {}
+    for key, shape, kind in keys:
+        if kind == "int64":
+            state[key] = torch.zeros([], dtype=torch.int64)
+            continue
+        words = key.split(".")
+        if words[0] == "blocks":
+            words[1] = str(kept[int(words[1])])
+        value = whole[".".join(words)]
+        start = (value.shape[-1] - shape[-1]) // 2 if "depth_conv.conv" in key else 0
+        place = [slice(0, size) for size in shape]
+        if start:
+            place[-2:] = [slice(start, start + shape[-1])] * 2
+        state[key] = torch.from_numpy(value[tuple(place)].copy())
+    return state, arch
+
+
+def test_extracted_subnet_is_recognised_and_has_its_logits(reference, tmp_path):
+    state, arch = static_state(reference)
+    torch.save({"state_dict": state}, tmp_path / "static.pth")
+    net = ct.import_torch(tmp_path / "static.pth")
+    assert net.only is not None and net.only.at(arch.resolution) == arch
+    logits_of(reference, net, "compofa", "05", arch)
+
+
+# Without the reference data: a small checkpoint made here
+
+
+def small_state(*, doubled=False):
+    """A narrow MobileNetV3 and its tensors under the published names."""
+    net = ct.Supernet(families.mobilenet_v3(width_mult=0.25, classes=10))
+    weights = net.get_state()
+    state = {}
+    blocks = -1
+    for slot in net.space.slots:
+        unit = [unit for unit in slot.options if unit is not None][-1]
+        blocks += hasattr(unit, "middle")
+        for kernel in unit.kernels:
+            base = names._base(unit, blocks if hasattr(unit, "middle") else None, kernel)
+            value = weights[f"{slot.name}/{kernel.part}/kernel"]
+            if kernel.kind == "dense":
+                value = value.T
+            elif kernel.kind == "depthwise":
+                value = np.pad(value.transpose(2, 3, 0, 1), [(0, 0)] * 2 + [((7 - kernel.size) // 2,) * 2] * 2)
+            else:
+                value = value.transpose(3, 2, 0, 1)
+            tensors = {f"{base}.weight": value}
+            if kernel.bias:
+                tensors[f"{base}.bias"] = weights[f"{slot.name}/{kernel.part}/bias"]
+            if kernel.norm:
+                norm = base.removesuffix("conv") + "bn"
+                for ours, theirs in names._NORM.items():
+                    tensors[f"{norm}.{theirs}"] = weights[f"{slot.name}/{kernel.part}/{ours}"]
+                tensors[f"{norm}.num_batches_tracked"] = np.zeros([], np.int64)
+            elastic = doubled and base.startswith("blocks.") and not base.startswith("blocks.0.") and ".se." not in base
+            for key, array in tensors.items():
+                if elastic:
+                    key = key.replace(".conv.weight", ".conv.conv.weight").replace(".bn.", ".bn.bn.")
+                state[key] = torch.from_numpy(np.array(array))
+    return net, state
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_containers_names_and_precisions(tmp_path, wrapped, legacy, half):
+    net, state = small_state(doubled=wrapped)
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    path = tmp_path / "small.pth"
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, path, _use_new_zipfile_serialization=not legacy)
+    found = ct.import_torch(path)
+    assert found.space == net.space
+    for name, value in net.get_state().items():
+        expected = value.astype(np.float16).astype(np.float32) if half else value
+        np.testing.assert_array_equal(found.get_state()[name], expected, err_msg=name)
+
+
+class Marker:
+    """Would create a file when unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path):
+    mark = tmp_path / "mark"
+    for legacy in (False, True):
+        torch.save({"state_dict": Marker(mark)}, tmp_path / "evil.pth", _use_new_zipfile_serialization=not legacy)
+        mark.unlink(missing_ok=True)
+        with pytest.raises(InputError, match=r"evil\.pth holds more than tensors .*could run code"):
+            read_checkpoint(tmp_path / "evil.pth")
+        assert not mark.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04", zlib.compress(b"x" * 100)])
+def test_files_that_are_no_checkpoints(tmp_path, content):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.pth is truncated or no PyTorch checkpoint"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+def test_truncated_checkpoints(tmp_path):
+    _, state = small_state()
+    for legacy in (False, True):
+        torch.save(state, tmp_path / "whole.pth", _use_new_zipfile_serialization=not legacy)
+        whole = (tmp_path / "whole.pth").read_bytes()
+        for share in (0.3, 0.9):
+            (tmp_path / "cut.pth").write_bytes(whole[: int(share * len(whole))])
+            with pytest.raises(InputError, match=r"cut\.pth is truncated"):
+                read_checkpoint(tmp_path / "cut.pth")
+
+
+def test_missing_extra_misshapen_and_damaged_tensors_are_named(tmp_path):
+    _, state = small_state()
+    name = "blocks.3.mobile_inverted_conv.depth_conv.conv.weight"
+    changes = {
+        "lacks " + name: {key: value for key, value in state.items() if key != name},
+        "no place here for surplus.weight": {**state, "surplus.weight": torch.zeros(2)},
+        f"has misshapen {name}": {**state, name: torch.zeros(3)},
+        "not finite": {**state, name: torch.full_like(state[name], float("nan"))},
+        "two tensors for first_conv.conv.weight": {**state, "first_conv.conv.conv.weight": torch.zeros(2)},
+        "have another shape": {**state, "classifier.linear.bias": torch.zeros(7)},
+        "names and tensors": {**state, "note": "hello"},
+        "no known family": {"a.weight": torch.zeros(2)},
+        "ResNet50": {"input_stem.0.conv.conv.weight": torch.zeros(2)},
+    }
+    for message, changed in changes.items():
+        torch.save(changed, tmp_path / "x.pth")
+        with pytest.raises(InputError, match=message.replace(".", r"\.")):
+            ct.import_torch(tmp_path / "x.pth")
+
+
+def test_space_that_does_not_fit(tmp_path):
+    _, state = small_state()
+    torch.save(state, tmp_path / "x.pth")
+    for space, message in (
+        (families.mobilenet_v3(classes=10), "another shape|not those of a member"),
+        (families.proxyless_nas(width_mult=0.25, classes=10), "lacks|no place|not those of a member"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ct.import_torch(tmp_path / "x.pth", space=space)
+    with pytest.raises(InputError, match="kernel_matrices must be"):
+        ct.import_torch(tmp_path / "x.pth", kernel_matrices="keep")
+    with pytest.raises(InputError, match="does not exist"):
+        ct.import_torch(tmp_path / "absent.pth")
