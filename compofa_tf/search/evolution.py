@@ -30,7 +30,11 @@ _SAVED_EVERY = 50
 
 @dataclass(frozen=True)
 class Evolution:
-    """Settings of the search; the defaults are those published, with fewer generations because budgets share them.
+    """Settings of the search.
+
+    Published: a population of 100, 500 generations for each budget by itself, probability 0.1. Budgets that share what
+    they evaluate need fewer generations; a larger population and more mutation get stuck less often
+    (``benchmarks/search.py``).
 
     Attributes:
       population: Members that each budget keeps.
@@ -41,11 +45,11 @@ class Evolution:
       seed: Of all randomness.
     """
 
-    population: int = 100
-    generations: int = 200
+    population: int = 200
+    generations: int = 180
     parents: float = 0.25
     mutated: float = 0.5
-    probability: float = 0.1
+    probability: float = 0.15
     seed: int = 0
 
     def __post_init__(self) -> None:
