@@ -3,7 +3,7 @@
 The algorithm of Once-for-All and CompOFA (arXiv:1908.09791, section 3.3; arXiv:2104.12642, section 4): a population
 keeps its best quarter, and fills up with mutated and crossed-over parents that keep the latency budget. Here a
 generation is computed all at once, and all budgets share what they evaluate: what was found for a tight budget may be
-the best for a loose one.
+the best for a loose one. At the end every change of one or two choices of the best members is tried.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from compofa_tf.space import Space
 KIND = "evolution_state"
 _ATTEMPTS = 100
 _CHILD_ATTEMPTS = 4
+_FINISHING_ROUNDS = 10
 _SAVED_EVERY = 50
 
 
@@ -166,6 +167,24 @@ class Variation:
             members.resolutions,
         )
 
+    def neighbours(self, member: Members) -> Members:
+        """Returns all members that differ from one in one or two choices; they may be alike once settled."""
+        edits = [
+            ("resolutions", (), self.resolutions),
+            *(("depths", (number,), options) for number, options in enumerate(self._depths)),
+        ]
+        for name, by_stage in (("expands", self._expands), ("kernels", self._kernels)):
+            for span, options in zip(self._spans, by_stage):
+                edits += [(name, (block,), options) for block in range(span.start, span.stop)]
+        single = [(name, place, value) for name, place, options in edits if len(options) > 1 for value in options]
+        first, second = np.triu_indices(len(single))
+        one = self._filled(member)
+        rows = np.zeros(len(first), np.int64)
+        found = Members(one.depths[rows], one.expands[rows], one.kernels[rows], one.resolutions[rows])
+        for number, (name, place, value) in enumerate(single):
+            getattr(found, name)[(np.flatnonzero((first == number) | (second == number)), *place)] = value
+        return self._settled(found)
+
     def _settled(self, full: Members) -> Members:
         """Returns members of the space: dropped blocks are 0, compound stages have the ratio of their depth."""
         depths, expands, kernels = full.depths, full.expands.copy(), full.kernels.copy()
@@ -227,7 +246,18 @@ def evolve(
         consider(_children(found, variation, settings, latency))
         if path is not None and (generation + 1) % _SAVED_EVERY == 0:
             _save(path, header, space, found, rng, generation + 1)
+    for budget_ms in found.budgets:
+        _finish(found, budget_ms, variation, consider)
     return found
+
+
+def _finish(found: Population, budget_ms: float, variation: Variation, consider: Any) -> None:
+    """Changes one or two choices of the best member as long as that makes it better: the last step of evolution."""
+    for _ in range(_FINISHING_ROUNDS):
+        best = found.best(budget_ms, 1)
+        consider(variation.neighbours(best))
+        if np.array_equal(found.best(budget_ms, 1).keys(), best.keys()):
+            break
 
 
 def _begin(
