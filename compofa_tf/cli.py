@@ -36,7 +36,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"compofa_tf {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _space, _train, _evaluate, _measure, _search, _extract, _export, _benchmark, _report, _recipes):
+    stages = (_train, _import_torch, _evaluate, _measure, _search, _extract, _export, _benchmark, _report)
+    for add in (_demo, _space, *stages, _recipes):
         add(commands)
     return parser.parse_args(list(arguments)[1:])
 
@@ -139,6 +140,44 @@ def _train(commands: Any) -> None:
     )
     parser.add_argument("--data", metavar="SOURCE", help="digits, folder:PATH or tfds:NAME; default: the recipe's")
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/NAME")
+    _set_option(parser)
+
+
+def _import_torch(commands: Any) -> None:
+    def command(options: argparse.Namespace) -> None:
+        from compofa_tf.quiet import import_tensorflow_quietly
+
+        import_tensorflow_quietly()
+        from compofa_tf.interop.importing import import_checkpoint
+
+        with locked(options.workdir):
+            import_checkpoint(
+                options.file,
+                workdir=options.workdir,
+                data=options.data,
+                kernel_matrices=options.kernel_matrices,
+                overrides=options.set,
+            )
+        _next(f"the supernet in {options.workdir / 'supernet'}", f"compofa measure {_of(options)} --latency")
+
+    parser = _add(
+        commands,
+        "import-torch",
+        command,
+        "a published PyTorch checkpoint as a work directory, without training",
+        "compofa import-torch model_best_compofa_simple.pth.tar --workdir runs/compofa --data folder:imagenet",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the .pth file; needs the extra [torch]")
+    _workdir_option(parser)
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="folder:PATH or tfds:NAME with the classes of the checkpoint, in their order"
+    )
+    parser.add_argument(
+        "--kernel-matrices",
+        choices=("drop", "apply"),
+        default="drop",
+        help="of a MobileNetV3: drop (fixed kernels, as the authors evaluate) or apply (elastic kernels)",
+    )
     _set_option(parser)
 
 

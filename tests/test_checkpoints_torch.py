@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import zlib
 
 import numpy as np
 import pytest
 
 import compofa_tf as ct
-from compofa_tf import families
+from compofa_tf import cli, families
 from compofa_tf.errors import InputError
 from compofa_tf.interop import names
 from compofa_tf.interop.checkpoints import read_checkpoint, recognise, static_arch
@@ -152,6 +154,57 @@ def test_containers_names_and_precisions(tmp_path, wrapped, legacy, half):
     for name, value in net.get_state().items():
         expected = value.astype(np.float16).astype(np.float32) if half else value
         np.testing.assert_array_equal(found.get_state()[name], expected, err_msg=name)
+
+
+def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
+    """Named classes from a folder of images; then every command finds what a training would have left."""
+    from PIL import Image
+
+    from compofa_tf.interop.importing import import_checkpoint
+    from compofa_tf.workdir import WorkDir
+
+    for split, number in itertools.product(("train", "val"), range(10)):
+        folder = tmp_path / "images" / split / f"class{number}"
+        folder.mkdir(parents=True)
+        for index in range(2):
+            Image.new("RGB", (40, 40), (25 * number, 100 * index, 0)).save(folder / f"{index}.png")
+    net, state = small_state()
+    torch.save(state, tmp_path / "small.pth")
+    data = f"folder:{tmp_path / 'images'}"
+    import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run", data=data)
+    workdir = WorkDir(tmp_path / "run")
+    assert workdir.space == net.space == workdir.recipe.space.build(classes=10)
+    assert workdir.labels == [f"class{number}" for number in range(10)]
+    assert workdir.normalization["name"] == "imagenet"
+    again = ct.Supernet.load(tmp_path / "run")
+    assert all(np.array_equal(value, again.get_state()[name]) for name, value in net.get_state().items())
+    with pytest.raises(InputError, match="already holds a run"):
+        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run")
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "images" / split / "class9")
+    with pytest.raises(InputError, match=r"10 classes, .* has 9"):
+        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "other", data=data)
+    assert not (tmp_path / "other").exists()
+
+
+def test_importing_without_data_numbers_the_labels(tmp_path):
+    _, state = small_state()
+    torch.save(state, tmp_path / "small.pth")
+    code = cli.run(
+        cli.parse(["compofa", "import-torch", str(tmp_path / "small.pth"), "--workdir", str(tmp_path / "run")])
+    )
+    assert code == 0
+    content = json.loads((tmp_path / "run" / "supernet" / "supernet.json").read_text())
+    assert content["labels"] == [str(number) for number in range(10)]
+    assert (content["imported_from"], content["only"]) == ("small.pth", None)
+
+
+def test_what_cannot_be_imported_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "x.pth").write_bytes(b"no checkpoint")
+    code = cli.run(cli.parse(["compofa", "import-torch", str(tmp_path / "x.pth"), "--workdir", str(tmp_path / "run")]))
+    assert code == 1
+    assert "no PyTorch checkpoint" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 class Marker:

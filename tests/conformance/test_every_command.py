@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "--workdir DIR --arch r32-d22222",
     "export": "--workdir DIR",
     "extract": "--workdir DIR --arch r32-d22222",
+    "import-torch": "FILE --workdir DIR",
     "measure": "--workdir DIR",
     "recipes": "",
     "report": "--workdir DIR",

@@ -1,0 +1,91 @@
+"""A published checkpoint becomes a work directory, from which every other command goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from compofa_tf import recipes
+from compofa_tf.errors import InputError
+from compofa_tf.interop.checkpoints import KernelMatrices, import_torch
+from compofa_tf.progress import say
+from compofa_tf.recipe import Recipe, SpaceSettings
+from compofa_tf.space import Space
+
+
+def import_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    workdir: str | os.PathLike[str],
+    data: str | None = None,
+    kernel_matrices: KernelMatrices = "drop",
+    overrides: Sequence[str] = (),
+) -> Any:
+    """Reads a PyTorch checkpoint and writes ``recipe.json`` and ``supernet/`` as a finished training does.
+
+    Args:
+      path: The checkpoint; see ``import_torch``.
+      workdir: Where to; must not hold another run.
+      data: Data set for calibration and evaluation, ``folder:PATH`` or ``tfds:NAME``, whose classes in their order are
+        the checkpoint's. Without one, labels are numbers and the ``imagenet`` recipe's source is kept for later.
+      kernel_matrices: See ``import_torch``.
+      overrides: Settings of the recipe, ``KEY=VALUE``.
+
+    Returns:
+      The ``Supernet``.
+
+    Raises:
+      InputError: If the checkpoint cannot be used, the data has other classes, or the directory is taken.
+    """
+    folder = Path(workdir)
+    if (folder / "recipe.json").exists():
+        raise InputError(f"{folder} already holds a run; choose another --workdir.")
+    net = import_torch(path, kernel_matrices=kernel_matrices)
+    source = [] if data is None else [f"data.source={data}"]
+    recipe = _recipe_of(net.space).override([*source, *overrides])
+    labels = [str(number) for number in range(net.space.classes)]
+    if data is not None:
+        labels = _labels(recipe, net.space)
+    only = net.space.id(net.only) if net.only else None
+    say(f"Recognised {net.space!r}" + (f", the one member {only.partition('-')[2]} of it." if only else "."))
+    normalization = _normalization(recipe)
+    recipe.save(folder / "recipe.json")
+    net.save(
+        folder / "supernet",
+        recipe_hash=recipe.hash,
+        labels=labels,
+        normalization=normalization,
+        imported_from=Path(path).name,
+        only=only,
+    )
+    return net
+
+
+def _recipe_of(space: Space) -> Recipe:
+    """The ``imagenet`` recipe for another space."""
+    names = ("width_mult", "kernel", "coupling", "profile", "input_size", "strides")
+    chosen = {name: space.settings[name] for name in names if name in space.settings}
+    if "strides" in chosen:
+        chosen["strides"] = tuple(chosen["strides"])
+    return replace(recipes.get("imagenet"), name="imported", space=SpaceSettings(family=space.family, **chosen))
+
+
+def _labels(recipe: Recipe, space: Space) -> list[str]:
+    from compofa_tf.data import load
+
+    found = load(recipe.data.source, recipe.data)
+    if len(found.labels) != space.classes:
+        raise InputError(
+            f"The checkpoint has {space.classes} classes, {recipe.data.source} has {len(found.labels)}; give the data "
+            "set that it was trained on."
+        )
+    return list(found.labels)
+
+
+def _normalization(recipe: Recipe) -> dict[str, Any]:
+    from compofa_tf.data.normalization import Normalization
+
+    return Normalization.named(recipe.data.normalization).to_json()
