@@ -81,24 +81,29 @@ def _multiply_pixels(x: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
 
 
 def _depthwise(x: tf.Tensor, kernel: tf.Tensor, strides: int) -> tf.Tensor:
-    """A depthwise convolution whose kernel gradient uses the faster of TensorFlow's two CPU implementations.
+    """A depthwise convolution whose gradients use the faster of TensorFlow's two CPU implementations.
 
-    Explicit padding selects TensorFlow's own, ``SAME`` that of oneDNN. Both give the same map at stride 1.
+    Explicit padding selects TensorFlow's own, which is faster for the gradient of kernels of 5 x 5 and more and at
+    stride 2; ``SAME`` and ``VALID`` select that of oneDNN, which is faster for the others. At stride 1 explicit padding
+    and ``SAME`` mean the same; at stride 2 the gradient of the padded input is computed, and its edge dropped.
     """
     size = kernel.shape[0]
+    side = size // 2
     steps = [1, strides, strides, 1]
     padding = symmetric_padding(size, strides)
-    if strides > 1 or size < 5:
-        return tf.nn.depthwise_conv2d(x, kernel, steps, padding)
+    explicit = [[0, 0], [side, side], [side, side], [0, 0]]
 
     @tf.custom_gradient
     def convolve(x: tf.Tensor, kernel: tf.Tensor) -> Any:
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            explicit = [[0, 0], [size // 2] * 2, [size // 2] * 2, [0, 0]]
-            return (
-                tf.nn.depthwise_conv2d_backprop_input(tf.shape(x), kernel, upstream, steps, padding),
-                tf.nn.depthwise_conv2d_backprop_filter(x, kernel.shape, upstream, steps, explicit),
+            of_kernel = tf.nn.depthwise_conv2d_backprop_filter(
+                x, kernel.shape, upstream, steps, explicit if strides > 1 or size > 3 else padding
             )
+            if strides == 1:
+                return tf.nn.depthwise_conv2d_backprop_input(tf.shape(x), kernel, upstream, steps, padding), of_kernel
+            padded = tf.add(tf.shape(x), [0, 2 * side, 2 * side, 0])
+            of_padded = tf.nn.depthwise_conv2d_backprop_input(padded, kernel, upstream, steps, "VALID")
+            return tf.slice(of_padded, [0, side, side, 0], tf.shape(x)), of_kernel
 
         return tf.nn.depthwise_conv2d(x, kernel, steps, padding), gradients
 
@@ -174,7 +179,7 @@ class ElasticConv2D(_Elastic):
         """Convolves; see the class."""
         kernel, bias = self.sliced(x.shape[-1], filters)
         if self.kernel_size == self.strides == 1:
-            y = _multiply_pixels(x, kernel[0, 0])
+            y = _multiply_pixels(x, tf.reshape(kernel, kernel.shape[2:]))
         else:
             y = tf.nn.conv2d(x, kernel, self.strides, symmetric_padding(self.kernel_size, self.strides))
         return y if bias is None else tf.nn.bias_add(y, bias)

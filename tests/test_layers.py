@@ -37,6 +37,29 @@ def test_padding_puts_the_same_zeros_on_every_side(side, kernel_size, strides):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [5, 8])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("layer", [layers.ElasticDepthwiseConv2D, layers.ElasticConv2D])
+def test_gradients_are_those_of_a_padded_convolution(layer, side, kernel_size, strides):
+    """Whatever kernels compute them: the gradients of input and weights are those of plain TensorFlow."""
+    sizes = () if layer is layers.ElasticDepthwiseConv2D else (4,)
+    elastic = layer(*sizes, kernel_size, strides=strides)
+    elastic.build((None, None, None, 6))
+    x, half = tf.constant(normal(3, side, side, 6)), kernel_size // 2
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        found = elastic(x)
+        padded = tf.pad(x, [[0, 0], [half, half], [half, half], [0, 0]])
+        plain = tf.nn.conv2d if sizes else tf.nn.depthwise_conv2d
+        expected = plain(padded, elastic.kernel.value, [1, strides, strides, 1], "VALID")
+        losses = [tf.reduce_sum(y**3) for y in (found, expected)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for source in (x, elastic.kernel.value):
+        ours, theirs = (np.asarray(tape.gradient(loss, source)) for loss in losses)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+
+
 def test_center_crop():
     kernel = np.arange(7 * 7).reshape(7, 7, 1, 1)
     assert layers.center_crop(kernel, 7).tolist() == kernel.tolist()
