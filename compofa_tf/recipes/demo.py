@@ -34,7 +34,7 @@ RECIPE = Recipe(
     ),
     teacher=Phase(epochs=8, learning_rate=1.6, warmup_epochs=1, subnets=1, kd_ratio=0),
     train=Phase(epochs=5, learning_rate=0.8, warmup_epochs=1, subnets=2, kd_ratio=1.0),
-    accuracy=AccuracySettings(resolutions=(24, 32), calibration_images=256, batch_size=360),
+    accuracy=AccuracySettings(resolutions=(32,), calibration_images=256, batch_size=360),
     latency=LatencySettings(precisions=("int8",), runs=100, warmup=5, repeats=2, validate=6),
     deploy=DeploySettings(calibration_images=200),
 )
