@@ -150,7 +150,7 @@ def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: 
     depths, expands, kernels = [], [], []
     rest = list(sizes)
     for stage in space.stages:
-        kept = []
+        kept: list[tuple[int, int, int, int]] = []
         while rest and rest[0][2] == stage.width and (not kept or rest[0][0] == stage.width):
             kept.append(rest.pop(0))
         ratios = [next((r for r in stage.expands if make_divisible(round(size[0] * r)) == size[1]), 0) for size in kept]

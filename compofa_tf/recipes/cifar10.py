@@ -7,8 +7,8 @@ Full width at low resolution, with strides that halve the map early: int8 pays o
 Command: ``compofa train --recipe cifar10 --data folder:cifar10 --workdir runs/cifar10``, where ``cifar10/train`` and
 ``cifar10/val`` hold one folder of images per class.
 Hardware: written for 2 CPU cores.
-Time: 59 min on two cores of an AMD EPYC, from the JPEG files to the report: training 47 min, accuracy and latency tables
-11 min, export 2 min.
+Time: 59 min on two cores of an AMD EPYC, from the JPEG files to the report: training 47 min, accuracy and latency
+tables 11 min, export 2 min.
 Expected: the largest subnet at least 75 % top-1 on ``val``.
 Last run: 2026-11-22, seed 0; results in ``tflite/results/cifar10``.
 """
