@@ -119,17 +119,17 @@ def test_a_missing_tensor_is_named(published):
     for key in ("final_expand_layer.conv.weight", "blocks.20.mobile_inverted_conv.point_linear.bn.bn.running_var"):
         rest = {name: value for name, value in tensors.items() if name != key}
         with pytest.raises(
-            InputError, match="The checkpoint has no " + plain(key).replace(".", r"\.") + "; it is truncated"
+            InputError, match="The checkpoint lacks " + plain(key).replace(".", r"\.") + "; it is truncated"
         ):
             state_from_torch(space, rest)
 
 
 def test_a_checkpoint_without_matrices_does_not_fit_elastic_kernels(reference):
     keys = json.loads((reference / "compofa.keys.json").read_text())
-    with pytest.raises(InputError, match=r"no blocks\.1\.mobile_inverted_conv\.depth_conv\.conv\.7to5_matrix"):
+    with pytest.raises(InputError, match=r"lacks blocks\.1\.mobile_inverted_conv\.depth_conv\.conv\.7to5_matrix"):
         state_from_torch(SPACES["elastic", "compound"], torch_tensors(keys))
 
 
 def test_nothing_is_read_from_an_empty_checkpoint():
-    with pytest.raises(InputError, match=r"The checkpoint has no first_conv\.conv\.weight"):
+    with pytest.raises(InputError, match=r"The checkpoint lacks first_conv\.conv\.weight"):
         state_from_torch(small_space(), {})
