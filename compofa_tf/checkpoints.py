@@ -12,7 +12,7 @@ import numpy as np
 
 from compofa_tf import files
 from compofa_tf.errors import InputError
-from compofa_tf.supernet import read_arrays
+from compofa_tf.files import read_arrays
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{9})\.npz")

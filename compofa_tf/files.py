@@ -10,9 +10,13 @@ import importlib.metadata
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from compofa_tf._version import __version__
 from compofa_tf.errors import InputError
@@ -123,6 +127,17 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
             f"Received: schema_version={schema!r}"
         )
     return content
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads an ``.npz`` of plain arrays; a truncated, damaged or foreign file is an ``InputError`` that names it."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is truncated or not a weights file ({error}); restore it or train again.") from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

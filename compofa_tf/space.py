@@ -393,10 +393,15 @@ class Space:
             ops += found
         return tuple(ops)
 
+    @property
+    def pieces_are_blocks(self) -> bool:
+        """Whether a latency table measures single blocks, because stages have too many forms, or else whole stages."""
+        return self.coupling == "independent" or self.kernel == "elastic"
+
     def pieces(self, arch: Arch) -> tuple[Piece, ...]:
         """Returns the parts that a latency table measures: stem, stages (blocks in large spaces), head."""
         parts: Iterable[tuple[Unit, ...]] = self.stage_units(arch)
-        if self.coupling == "independent" or self.kernel == "elastic":
+        if self.pieces_are_blocks:
             parts = [(unit,) for stage in parts for unit in stage]
         shape = (arch.resolution, arch.resolution, 3)
         pieces = []

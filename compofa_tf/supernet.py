@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -215,23 +213,12 @@ class Supernet(keras.Model):
             )
         description = files.read_json(path / "supernet.json", kind="supernet")
         weights = path / "weights.npz"
-        state = read_arrays(weights)
+        state = files.read_arrays(weights)
         if files.sha256(weights) != description.get("weights_sha256"):
             raise InputError(f"{weights} is not the file that {path / 'supernet.json'} describes; train or save again.")
         net = cls(Space.from_json(description.get("space")))
         net.set_state(state)
         return net
-
-
-def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads an ``.npz`` of plain arrays; a truncated, damaged or foreign file is an ``InputError`` that names it."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist.") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is truncated or not a weights file ({error}); restore it or train again.") from error
 
 
 def _compute(layer: Any, x: tf.Tensor, training: bool, rate: tf.Tensor | float | None, unit: Unit | None) -> tf.Tensor:

@@ -60,7 +60,8 @@ def test_predictions_are_the_originals(name, predictions):
 def test_resolutions_between_those_of_the_predictor(predictions):
     space = SPACES["ofa"]
     cases = predictions["ofa_other_resolutions"]
-    predicted = AccuracyPredictor.published(space).predict_archs([arch_of(space, case) for case in cases])
+    members = Members.of(space, [arch_of(space, case) for case in cases])
+    predicted = AccuracyPredictor.published(space).predict_all(members)
     np.testing.assert_allclose(predicted, [case["accuracy"] for case in cases], rtol=0, atol=1e-6)
 
 

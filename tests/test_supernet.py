@@ -13,7 +13,8 @@ from spaces import KINDS, images, randomise, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.supernet import Supernet, read_arrays
+from compofa_tf.files import read_arrays
+from compofa_tf.supernet import Supernet
 
 ZERO = tf.UnconnectedGradients.ZERO
 

@@ -1,8 +1,8 @@
-"""Checks of the arguments that all families share."""
+"""What all families do with their arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compofa_tf.errors import InputError
@@ -10,36 +10,52 @@ from compofa_tf.errors import InputError
 PROFILES = ("mobile", "edgetpu")
 
 
-def check_arguments(
+def checked_settings(
     *,
+    by_size: Mapping[int, tuple[int, ...]],
+    input_size: Any,
+    strides: Sequence[int] | None,
     width_mult: Any,
     profile: Any,
     classes: Any,
-    input_size: Any,
-    sizes: Collection[int],
-    strides: Sequence[int],
-    count: int,
-) -> None:
-    """Raises ``InputError`` for the first argument that no family takes.
+    **others: Any,
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """Checks the arguments of a family and writes down what rebuilds it.
 
     Args:
+      by_size: The family's strides, those of the stem first, for each side of the images that it is meant for.
+      input_size: One of those sides.
+      strides: As many strides of 1 or 2 instead of those, or None.
       width_mult: Number in (0, 8].
       profile: One of ``PROFILES``.
       classes: Whole number of at least 2.
-      input_size: One of ``sizes``.
-      sizes: Image sides that the family has strides for.
-      strides: ``count`` strides of 1 or 2, those of the stem first.
-      count: Stages and the stem.
+      **others: Settings that ``Space`` checks.
+
+    Returns:
+      The strides, and the settings of the space.
+
+    Raises:
+      InputError: For the first argument that no family takes.
     """
     if profile not in PROFILES:
-        raise InputError(f"profile must be mobile or edgetpu. Received: profile={profile!r}")
-    if input_size not in sizes:
-        raise InputError(f"input_size must be one of {sorted(sizes)}. Received: input_size={input_size!r}")
+        raise InputError(f"profile must be {' or '.join(PROFILES)}. Received: profile={profile!r}")
+    if input_size not in by_size:
+        raise InputError(f"input_size must be one of {sorted(by_size)}. Received: input_size={input_size!r}")
     if not isinstance(width_mult, (int, float)) or not 0 < width_mult <= 8:
         raise InputError(f"width_mult must be in (0, 8]. Received: width_mult={width_mult!r}")
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
         raise InputError(f"classes must be a whole number of at least 2. Received: classes={classes!r}")
-    if len(strides) != count or any(stride not in (1, 2) for stride in strides):
+    usual = by_size[input_size]
+    steps = tuple(strides) if strides else usual
+    if len(steps) != len(usual) or any(stride not in (1, 2) for stride in steps):
         raise InputError(
-            f"strides needs {count} entries of 1 or 2: the stem, then the stages. Received: strides={strides!r}"
+            f"strides needs {len(usual)} entries of 1 or 2: the stem, then the stages. Received: strides={steps!r}"
         )
+    settings = {
+        "width_mult": float(width_mult),
+        **others,
+        "profile": profile,
+        "classes": classes,
+        "input_size": input_size,
+    }
+    return steps, settings if steps == usual else {**settings, "strides": list(steps)}

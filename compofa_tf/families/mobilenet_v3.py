@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from compofa_tf.families.arguments import check_arguments
+from compofa_tf.families.arguments import checked_settings
 from compofa_tf.space import Space, Stage
 from compofa_tf.units import (
     Activation,
@@ -52,26 +52,16 @@ def mobilenet_v3(
     Raises:
       InputError: For a value outside the lists above.
     """
-    steps = tuple(strides) if strides else STRIDES.get(input_size, ())
-    check_arguments(
+    steps, settings = checked_settings(
+        by_size=STRIDES,
+        input_size=input_size,
+        strides=strides,
         width_mult=width_mult,
+        kernel=kernel,
+        coupling=coupling,
         profile=profile,
         classes=classes,
-        input_size=input_size,
-        sizes=STRIDES,
-        strides=steps,
-        count=len(WIDTHS) + 1,
     )
-    settings: dict[str, Any] = {
-        "width_mult": float(width_mult),
-        "kernel": kernel,
-        "coupling": coupling,
-        "profile": profile,
-        "classes": classes,
-        "input_size": input_size,
-    }
-    if steps != STRIDES[input_size]:
-        settings["strides"] = list(steps)
     swish: Activation = "hard_swish" if profile == "mobile" else "relu6"
     relu: Activation = "relu" if profile == "mobile" else "relu6"
     first, *widths, expanded, mix = (make_divisible(width * width_mult) for width in (16, *WIDTHS, 960, 1280))

@@ -19,13 +19,12 @@ import numpy as np
 
 from compofa_tf.deploy import flatbuffer
 from compofa_tf.errors import InputError
-from compofa_tf.latency.timings import QUANTILE
+from compofa_tf.latency.timings import TURN_RUNS, latency_of
 
 SPREAD_BOUND = 0.25
 """Largest (90th percentile - median) / median of a machine that counts as quiet."""
 
 _ATTEMPTS = 3
-_TURN_RUNS = 5
 _TIMEOUT_S = 900.0
 
 
@@ -251,9 +250,9 @@ def _summary(record: dict[str, Any]) -> dict[str, Any]:
     rounds = record["rounds_ms"]
     times = np.concatenate(rounds)
     median, p90 = (float(value) for value in np.percentile(times, [50, 90]))
-    turns = rounds if len(rounds) > 1 else np.array_split(times, -(-len(times) // _TURN_RUNS))
+    turns = rounds if len(rounds) > 1 else np.array_split(times, -(-len(times) // TURN_RUNS))
     summary = {
-        "ms": float(np.quantile([np.median(turn) for turn in turns], QUANTILE)),
+        "ms": latency_of([float(np.median(turn)) for turn in turns]),
         "median_ms": median,
         "p90_ms": p90,
         "min_ms": float(times.min()),

@@ -35,8 +35,8 @@ class Correction:
                 f"Received: scale={self.scale!r}, overhead_ms={self.overhead_ms!r}"
             )
 
-    def apply(self, sum_ms: float, pieces: int) -> float:
-        """Returns the prediction in ms for pieces that add up to ``sum_ms``."""
+    def apply(self, sum_ms: Any, pieces: Any) -> Any:
+        """Returns the prediction in ms for pieces that add up to ``sum_ms``; numbers, or arrays of them."""
         return self.scale * sum_ms - (pieces - 1) * self.overhead_ms
 
 

@@ -131,16 +131,25 @@ class LatencyTable:
         ]
 
     def _learn(self, arch: Arch, parts: list[tuple[Any, ...]]) -> None:
-        stem, *inner, head = self.space.pieces(arch)
-        absent = [piece.key for piece in (stem, *inner, head) if self.entry(piece.key, arch.resolution) is None]
-        if absent:
-            raise NotCoveredError(self._not_covered(arch, absent[0]))
-        in_stages = [1] * len(arch.depths) if len(inner) == len(arch.depths) else arch.depths
+        stem, *inner, head = self.pieces_of(arch)
+        in_stages = arch.depths if self.space.pieces_are_blocks else [1] * len(arch.depths)
         remaining = iter(inner)
         grouped = [[stem, head], *([next(remaining) for _ in range(count)] for count in in_stages)]
-        for part, pieces in zip(parts, grouped, strict=True):
-            timings = [self.entry(piece.key, arch.resolution) for piece in pieces]
-            self._sums[part] = (sum(timing.ms for timing in timings if timing), len(pieces))
+        for part, found in zip(parts, grouped, strict=True):
+            self._sums[part] = (sum(found), len(found))
+
+    def pieces_of(self, arch: Arch) -> list[float]:
+        """Returns the latencies in ms of the pieces of a member, in the order of ``Space.pieces``.
+
+        Raises:
+          NotCoveredError: As ``predict``.
+        """
+        pieces = self.space.pieces(arch)
+        found = [self.entry(piece.key, arch.resolution) for piece in pieces]
+        absent = [piece.key for piece, timing in zip(pieces, found) if timing is None]
+        if absent:
+            raise NotCoveredError(self._not_covered(arch, absent[0]))
+        return [timing.ms for timing in found if timing]
 
     def entry(self, key: str, resolution: int) -> Timing | None:
         """Returns the latency of a piece in networks of a resolution, or None.

@@ -22,12 +22,9 @@ from compofa_tf.latency.benchmarking import conditions, time_models
 from compofa_tf.latency.fitting import fit_correction
 from compofa_tf.latency.plan import Plan
 from compofa_tf.latency.table import LatencyTable
-from compofa_tf.latency.timings import SPREAD_BOUND, Timing
+from compofa_tf.latency.timings import SPREAD_BOUND, TURN_RUNS, Timing
 from compofa_tf.progress import duration, progress_bar, say
 from compofa_tf.space import Arch, Piece, Space
-
-_TURN_RUNS = 5
-"""Inferences per turn: few, so that busy moments of the machine fall on turns of all models alike."""
 
 _VISIT_RUNS = 50
 """Inferences of each model in one process; a new one has other memory and other neighbours."""
@@ -241,9 +238,9 @@ def _visit(table: LatencyTable, chunk: Sequence[_Item], models: dict[_Item, Path
     found = time_models(
         [models[item] for item in chunk],
         threads=table.threads,
-        runs=min(_TURN_RUNS, runs),
+        runs=min(TURN_RUNS, runs),
         warmup=table.warmup,
-        rounds=-(-runs // _TURN_RUNS),
+        rounds=-(-runs // TURN_RUNS),
     )
     for item, row in zip(chunk, found, strict=True):
         timing = Timing(

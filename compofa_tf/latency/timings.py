@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from compofa_tf.errors import InputError
 
 QUANTILE = 0.25
 """Quantile of the turns' medians that counts as the latency: a busy moment of the machine can only slow a turn."""
+
+TURN_RUNS = 5
+"""Inferences per turn: few, so that busy moments of the machine fall on turns of all models alike."""
 
 SPREAD_BOUND = 0.10
 """Largest spread of a machine that counts as quiet."""
@@ -53,7 +56,7 @@ class Timing:
     @property
     def ms(self) -> float:
         """The latency: the lower quartile of ``turn_ms``."""
-        return float(np.quantile(self.turn_ms, QUANTILE))
+        return latency_of(self.turn_ms)
 
     @property
     def spread(self) -> float:
@@ -104,6 +107,11 @@ class Timing:
         if not _is_latency(content["ms"]) or not math.isclose(content["ms"], timing.ms, rel_tol=1e-6):
             raise InputError(f"ms does not follow from turn_ms, it was edited. Received: ms={content['ms']!r}")
         return timing
+
+
+def latency_of(turn_ms: Sequence[float]) -> float:
+    """Returns the latency in ms that the medians of some turns stand for: their lower quartile."""
+    return float(np.quantile(turn_ms, QUANTILE))
 
 
 def _both(a: float | None, b: float | None, combine: Callable[[float, float], float]) -> float | None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compofa_tf.space import Arch, Space
+
+if TYPE_CHECKING:
+    from compofa_tf.latency.table import LatencyTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +104,16 @@ class Latencies:
       KeyError: If the table does not cover a piece.
     """
 
-    def __init__(self, space: Space, latency: object, resolutions: Sequence[int]) -> None:
+    def __init__(self, space: Space, latency: LatencyTable, resolutions: Sequence[int]) -> None:
         from compofa_tf.latency.plan import covering_archs
 
-        self.space, self._correction = space, latency.correction  # type: ignore[attr-defined]
+        self.space, self._correction = space, latency.correction
         self._resolutions = np.array(sorted(set(resolutions)), np.int64)
         settings = [slot.settings for slot in space.block_slots]
         self._expands = np.array(sorted({s[0] for options in settings for s in options if s}), np.float64)
         self._kernels = np.array(sorted({s[1] for options in settings for s in options if s}), np.int64)
         count = len(self._resolutions)
-        self._by_block = space.coupling == "independent" or space.kernel == "elastic"
+        self._by_block = space.pieces_are_blocks
         self._ends = np.full(count, np.nan)
         self._blocks = np.full((count, len(settings), len(self._expands), len(self._kernels)), np.nan)
         self._stages = np.full((count, len(space.stages), 1 + max(max(s.depths) for s in space.stages)), np.nan)
@@ -117,9 +121,8 @@ class Latencies:
             for arch in covering_archs(space, side):
                 self._learn(row, arch, latency)
 
-    def _learn(self, row: int, arch: Arch, latency: object) -> None:
-        latency.sum_of(arch)  # type: ignore[attr-defined]  # raises if a piece is missing
-        stem, *inner, head = (latency.entry(piece.key, arch.resolution).ms for piece in self.space.pieces(arch))  # type: ignore[attr-defined]
+    def _learn(self, row: int, arch: Arch, latency: LatencyTable) -> None:
+        stem, *inner, head = latency.pieces_of(arch)
         self._ends[row] = stem + head
         if not self._by_block:
             for number, (depth, ms) in enumerate(zip(arch.depths, inner, strict=True)):
@@ -139,11 +142,11 @@ class Latencies:
         if not self._by_block:
             stages = np.arange(members.depths.shape[1])
             sums = self._ends[rows] + self._stages[rows[:, np.newaxis], stages, members.depths].sum(axis=1)
-            return self._correction.scale * sums - (stages.size + 1) * self._correction.overhead_ms
+            return self._correction.apply(sums, stages.size + 2)
         kept = members.kernels > 0
         expands = np.searchsorted(self._expands, members.expands)
         kernels = np.searchsorted(self._kernels, members.kernels)
         blocks = np.arange(kept.shape[1])
         found = np.where(kept, self._blocks[rows[:, np.newaxis], blocks, expands, kernels], 0.0)
         sums = self._ends[rows] + found.sum(axis=1)
-        return self._correction.scale * sums - (kept.sum(axis=1) + 1) * self._correction.overhead_ms
+        return self._correction.apply(sums, kept.sum(axis=1) + 2)

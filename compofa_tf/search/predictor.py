@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.resources
 import os
-import zipfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from compofa_tf import files
 from compofa_tf.errors import InputError
 from compofa_tf.search.members import Members
 from compofa_tf.space import Arch, Space
@@ -66,14 +65,7 @@ class AccuracyPredictor:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, space: Space) -> AccuracyPredictor:
         """Reads weights from an ``.npz`` of plain arrays; raises ``InputError`` naming the file if it holds others."""
-        try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-                weights = {name: content[name] for name in content.files}
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist.") from None
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError, TypeError) as error:
-            raise InputError(f"{Path(path)} is truncated or no .npz file of weights ({error}).") from error
-        return cls(space, weights)
+        return cls(space, files.read_arrays(path))
 
     def encode(self, members: Members) -> np.ndarray:
         """Returns the 128 inputs of members: float32 ``[count, 128]``."""
@@ -112,10 +104,6 @@ class AccuracyPredictor:
     def predict(self, arch: Arch) -> float:
         """Returns the predicted top-1 accuracy of a member, in [0, 1]; ``InputError`` for a subnet of another space."""
         return float(self.predict_all(Members.of(self.space, [arch]))[0])
-
-    def predict_archs(self, archs: Sequence[Arch]) -> list[float]:
-        """Returns the predicted top-1 accuracies of members."""
-        return [float(value) for value in self.predict_all(Members.of(self.space, archs))]
 
     def to_json(self) -> dict[str, Any]:
         """What a front says about where its accuracies come from."""
