@@ -195,7 +195,8 @@ class Supernet(keras.Model):
         with files.atomic_write(Path(folder) / "weights.npz") as temporary:
             np.savez(temporary, **arrays)
         digest = files.sha256(Path(folder) / "weights.npz")
-        payload = {"space": self.space.to_json(), "weights_sha256": digest, **extra}
+        only = self.space.id(self.only) if self.only else None
+        payload = {"space": self.space.to_json(), "weights_sha256": digest, "only": only, **extra}
         files.write_json(Path(folder) / "supernet.json", payload, kind="supernet", recipe_hash=recipe_hash)
 
     @classmethod
@@ -218,6 +219,8 @@ class Supernet(keras.Model):
             raise InputError(f"{weights} is not the file that {path / 'supernet.json'} describes; train or save again.")
         net = cls(Space.from_json(description.get("space")))
         net.set_state(state)
+        if description.get("only"):
+            net.only = net.space.parse(description["only"])
         return net
 
 

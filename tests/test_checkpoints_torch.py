@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import zlib
 
@@ -101,6 +102,15 @@ def test_extracted_subnet_is_recognised_and_has_its_logits(reference, tmp_path):
     net = ct.import_torch(tmp_path / "static.pth")
     assert net.only is not None and net.only.at(arch.resolution) == arch
     logits_of(reference, net, "compofa", "05", arch)
+    net.save(tmp_path / "saved")
+    assert ct.Supernet.load(tmp_path / "saved").only == net.only
+    for changed, message in (
+        ({**state, "surplus.weight": torch.zeros(2)}, "no place here for surplus.weight"),
+        ({**state, "first_conv.bn.weight": torch.zeros(3)}, "misshapen first_conv.bn.weight (3,) instead of (16,)"),
+    ):
+        torch.save(changed, tmp_path / "static.pth")
+        with pytest.raises(InputError, match=re.escape(message)):
+            ct.import_torch(tmp_path / "static.pth")
 
 
 # Without the reference data: a small checkpoint made here
@@ -254,14 +264,17 @@ def test_missing_extra_misshapen_and_damaged_tensors_are_named(tmp_path):
         f"has misshapen {name}": {**state, name: torch.zeros(3)},
         "not finite": {**state, name: torch.full_like(state[name], float("nan"))},
         "two tensors for first_conv.conv.weight": {**state, "first_conv.conv.conv.weight": torch.zeros(2)},
-        "have another shape": {**state, "classifier.linear.bias": torch.zeros(7)},
+        r"has misshapen classifier.linear.bias (7,) instead of (10,)": {
+            **state,
+            "classifier.linear.bias": torch.zeros(7),
+        },
         "names and tensors": {**state, "note": "hello"},
         "no known family": {"a.weight": torch.zeros(2)},
         "ResNet50": {"input_stem.0.conv.conv.weight": torch.zeros(2)},
     }
     for message, changed in changes.items():
         torch.save(changed, tmp_path / "x.pth")
-        with pytest.raises(InputError, match=message.replace(".", r"\.")):
+        with pytest.raises(InputError, match=re.escape(message)):
             ct.import_torch(tmp_path / "x.pth")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.names import plain, state_from_torch, unit_from_torch
+from compofa_tf.interop.names import plain, state_from_torch
 from compofa_tf.space import Arch, Space
 from compofa_tf.units import BlockUnit, make_divisible
 
@@ -224,14 +224,11 @@ def _embedded(net: Any, arch: Arch, tensors: Mapping[str, np.ndarray]) -> dict[s
         for name, value in net.get_state().items()
     }
     state.update({name: np.ones_like(value) for name, value in state.items() if name.endswith("moving_variance")})
-    block = -1
-    for unit in net.space.units(arch):
-        block += isinstance(unit, BlockUnit)
-        for name, value in unit_from_torch(unit, block if isinstance(unit, BlockUnit) else None, tensors).items():
-            target = state[name]
-            start = (target.shape[0] - value.shape[0]) // 2 if name.endswith("/kernel") and value.ndim == 4 else 0
-            place = [slice(0, size) for size in value.shape]
-            if name.endswith("/kernel") and value.ndim == 4:
-                place[:2] = [slice(start, start + value.shape[0])] * 2
-            target[tuple(place)] = value
+    for name, value in state_from_torch(net.space, tensors, arch=arch).items():
+        target = state[name]
+        place = [slice(0, size) for size in value.shape]
+        if name.endswith("/depth/kernel"):  # a small kernel is the centre of the large one
+            start = (target.shape[0] - value.shape[0]) // 2
+            place[:2] = [slice(start, start + value.shape[0])] * 2
+        target[tuple(place)] = value
     return state

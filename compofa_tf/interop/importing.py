@@ -59,7 +59,6 @@ def import_checkpoint(
         labels=labels,
         normalization=normalization,
         imported_from=Path(path).name,
-        only=only,
     )
     return net
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from compofa_tf.errors import InputError
-from compofa_tf.space import Space
+from compofa_tf.space import Arch, Space
 from compofa_tf.units import BlockUnit, Kernel, Unit
 
 _PARTS = {
@@ -40,8 +40,10 @@ def _base(unit: Unit, block: int | None, kernel: Kernel) -> str:
     return f"blocks.{block}.mobile_inverted_conv.{_PARTS[kernel.part]}"
 
 
-def state_from_torch(space: Space, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the weights of a supernet from those of a published checkpoint of its family.
+def state_from_torch(
+    space: Space, tensors: Mapping[str, np.ndarray], *, arch: Arch | None = None
+) -> dict[str, np.ndarray]:
+    """Returns the weights of a supernet, or of one member alone, from those of a published checkpoint of its family.
 
     Axes are turned from PyTorch's to Keras's; fixed kernels take the centre of the published 7 x 7 ones, as the
     authors' evaluation does. Kernel matrices of a space with fixed kernels and batch counters are left out.
@@ -49,29 +51,25 @@ def state_from_torch(space: Space, tensors: Mapping[str, np.ndarray]) -> dict[st
     Args:
       space: The space that the checkpoint belongs to.
       tensors: Arrays by PyTorch key, doubled or plain.
+      arch: The member, if the checkpoint is that of an extracted subnet.
 
     Returns:
-      Arrays by stable name, for ``Supernet.set_state``.
+      Arrays by stable name, for ``Supernet.set_state``; of a member, with the sizes that it has.
 
     Raises:
-      InputError: If keys are missing or left over; they are named.
+      InputError: If keys are missing, misshapen or left over; they are named.
     """
+    if arch is None:
+        places = [[unit for unit in slot.options if unit is not None] for slot in space.slots]
+    else:
+        places = [[unit] for unit in space.units(arch)]
     given = _Reader(tensors)
     state: dict[str, np.ndarray] = {}
     blocks = itertools.count()
-    for slot in space.slots:
-        units = [unit for unit in slot.options if unit is not None]
+    for units in places:
         block = next(blocks) if isinstance(units[-1], BlockUnit) else None
         state.update(_unit_tensors(units, block, given))
     given.finish()
-    return state
-
-
-def unit_from_torch(unit: Unit, block: int | None, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the weights of one unit from those of an extracted subnet; ``block`` is its number there."""
-    given = _Reader(tensors)
-    state = _unit_tensors([unit], block, given)
-    given.finish(allow_rest=True)
     return state
 
 
@@ -84,55 +82,65 @@ def _unit_tensors(units: Sequence[Unit], block: int | None, given: _Reader) -> d
         sizes = sorted({k.size for unit in units for k in unit.kernels if k.part == kernel.part}, reverse=True)
         for larger, smaller in itertools.pairwise(sizes):
             matrix = f"{larger}to{smaller}"
-            state[f"{name}/{matrix}"] = given.take(f"{base}.{matrix}_matrix", rank=2)
+            state[f"{name}/{matrix}"] = given.take(f"{base}.{matrix}_matrix", (smaller**2,) * 2)
     return state
 
 
 def _tensors(name: str, base: str, kernel: Kernel, given: _Reader) -> dict[str, np.ndarray]:
-    weight = given.take(f"{base}.weight", rank=2 if kernel.kind == "dense" else 4)
+    sizes = (kernel.out_channels, 1 if kernel.kind == "depthwise" else kernel.in_channels)
     if kernel.kind == "dense":
-        weight = weight.T
+        weight = given.take(f"{base}.weight", sizes).T
     else:
+        weight = given.take(f"{base}.weight", (*sizes, kernel.size, kernel.size), larger=kernel.kind == "depthwise")
         weight = weight.transpose((2, 3, 0, 1) if kernel.kind == "depthwise" else (2, 3, 1, 0))
         start = (weight.shape[0] - kernel.size) // 2
         weight = weight[start : start + kernel.size, start : start + kernel.size]
     found = {f"{name}/kernel": weight}
+    vector = (kernel.out_channels,)
     if kernel.bias:
-        found[f"{name}/bias"] = given.take(f"{base}.bias", rank=1)
+        found[f"{name}/bias"] = given.take(f"{base}.bias", vector)
     if kernel.norm:
         norm = base.removesuffix("conv") + "bn"
-        found.update({f"{name}/{ours}": given.take(f"{norm}.{theirs}", rank=1) for ours, theirs in _NORM.items()})
+        found.update({f"{name}/{ours}": given.take(f"{norm}.{theirs}", vector) for ours, theirs in _NORM.items()})
     return found
 
 
 class _Reader:
-    """Hands out tensors by plain name, and keeps account of what is missing and what is left over."""
+    """Hands out tensors by plain name, and keeps account of what is missing, misshapen and left over."""
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
-        self._given = {plain(key): value for key, value in tensors.items()}
+        self._given = {plain(key): np.asarray(value) for key, value in tensors.items()}
         self._missing: list[str] = []
         self._misshapen: list[str] = []
         self._used: set[str] = set()
 
-    def take(self, key: str, *, rank: int) -> np.ndarray:
-        """Returns a tensor; one that is absent or of another rank is remembered, and an empty one returned."""
-        value = np.asarray(self._given.get(key, np.zeros((0,) * rank)), np.float32)
+    def take(self, key: str, shape: tuple[int, ...], *, larger: bool = False) -> np.ndarray:
+        """Returns a tensor of a shape; zeros, and a note, if it is absent or of another one.
+
+        With ``larger`` the last two sides may be larger by the same even number: a kernel that is to be cropped.
+        """
+        self._used.add(key)
         if key not in self._given:
             self._missing.append(key)
-        elif value.ndim != rank:
-            self._misshapen.append(f"{key} {value.shape}")
-            value = np.zeros((0,) * rank, np.float32)
-        self._used.add(key)
-        return value
+            return np.zeros(shape, np.float32)
+        value = self._given[key]
+        fits = value.shape == shape
+        if larger and value.ndim == len(shape) and value.shape[:-2] == shape[:-2]:
+            height, width = value.shape[-2:]
+            fits = height == width >= shape[-1] and (height - shape[-1]) % 2 == 0
+        if not fits:
+            self._misshapen.append(f"{key} {value.shape} instead of {shape}")
+            return np.zeros(shape, np.float32)
+        return value.astype(np.float32)
 
-    def finish(self, *, allow_rest: bool = False) -> None:
-        """Raises ``InputError`` if something was missing or, unless it is allowed, is left over."""
+    def finish(self) -> None:
+        """Raises ``InputError`` if something was missing, misshapen or is left over."""
         ignored = ("num_batches_tracked", "_matrix")
         rest = sorted(key for key in self._given.keys() - self._used if not key.endswith(ignored))
         for what, names in (
             ("lacks", self._missing),
             ("has misshapen", self._misshapen),
-            ("has no place here for", [] if allow_rest else rest),
+            ("has no place here for", rest),
         ):
             if names:
                 shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
