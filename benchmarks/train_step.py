@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from compofa_tf.latency.benchmarking import processor
+
 HERE = Path(__file__).resolve().parent
 DEPTHS = ((2, 2, 2, 2, 2), (4, 4, 4, 4, 4), (2, 3, 4, 3, 2), (3, 4, 2, 4, 3))
 KEPT_MEMORY = {
@@ -39,8 +41,10 @@ def measure_ours(resolution: int, batch: int, threads: int, steps: int) -> dict[
     from compofa_tf.recipe import OptimizerSettings
     from compofa_tf.steps import Nesterov, TrainingStep
     from compofa_tf.supernet import Supernet
+    from compofa_tf.threads import share_cores_for_training
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+    share_cores_for_training(threads)
     space = families.mobilenet_v3()
     net, teacher = Supernet(space), Supernet(space, seed=1)
     step = TrainingStep(net, Nesterov(net, OptimizerSettings()), teacher=teacher)
@@ -69,8 +73,10 @@ def measure_static(resolution: int, batch: int, threads: int) -> dict[str, float
     from compofa_tf.recipe import OptimizerSettings
     from compofa_tf.steps import Nesterov, TrainingStep
     from compofa_tf.supernet import Supernet
+    from compofa_tf.threads import share_cores_for_training
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+    share_cores_for_training(threads)
     space = families.mobilenet_v3()
     net = Supernet(space)
     arch = space.arch(depths=DEPTHS[2], resolution=resolution)
@@ -92,11 +98,6 @@ def _run(arguments: list[str], *, keep_memory: bool = False) -> dict[str, Any]:
 def _ratio(ours: list[float], *peers: list[float]) -> float:
     """How many times as fast as the fastest peer we are: the median over rounds."""
     return statistics.median(min(theirs) / mine for mine, *theirs in zip(ours, *peers))
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def main() -> None:
@@ -142,7 +143,7 @@ def main() -> None:
     if options.json:
         report = {
             "date": datetime.date.today().isoformat(),
-            "cpu": _cpu(),
+            "cpu": processor(),
             **{name: getattr(options, name) for name in ("resolution", "batch", "threads", "steps", "rounds")},
             "step_s": medians,
             "ratio_to_faster_default_peer": _ratio(ours, medians["PyTorch"], medians["PyTorch channels-last"]),

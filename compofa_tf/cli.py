@@ -121,7 +121,7 @@ def _train(commands: Any) -> None:
         source = [f"data.source={options.data}"] if options.data else []
         recipe = recipe.override([*source, *options.set])
         workdir = options.workdir or Path("runs") / recipe.name
-        import_tensorflow_quietly()
+        import_tensorflow_quietly(for_training=True)
         from compofa_tf.training import train
 
         with locked(workdir):

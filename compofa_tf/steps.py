@@ -11,6 +11,7 @@ from compofa_tf import losses
 from compofa_tf.recipe import OptimizerSettings
 from compofa_tf.space import Arch
 from compofa_tf.supernet import Supernet
+from compofa_tf.threads import subnets_side_by_side
 
 
 class Nesterov:
@@ -157,8 +158,9 @@ class TrainingStep:
             tf.TensorArray(tf.float32, subnets, element_shape=[]),
             [tf.zeros(variable.shape) for variable in self.optimizer.variables],
         )
-        # One at a time: subnets side by side would multiply the memory for activations.
-        _, found, sums = tf.while_loop(lambda index, *_: index < subnets, body, start, parallel_iterations=1)
+        _, found, sums = tf.while_loop(
+            lambda index, *_: index < subnets, body, start, parallel_iterations=subnets_side_by_side()
+        )
         return found.stack(), sums
 
     def _subnet(

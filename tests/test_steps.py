@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tiny import tiny_space
 
-from compofa_tf import losses
+from compofa_tf import losses, steps
 from compofa_tf.recipe import OptimizerSettings
 from compofa_tf.steps import Nesterov, TrainingStep
 from compofa_tf.supernet import Supernet
@@ -107,6 +107,18 @@ def test_one_trace_serves_all_subnets_resolutions_and_counts(space, distilling):
         archs = [space.sample(rng, resolution=resolution) for _ in range(1 + number % 2)]
         distilling(images, labels, np.stack([space.encode(arch) for arch in archs]), 1e-3, 1.0)
     assert distilling.traces == 1
+
+
+def test_subnets_side_by_side_give_the_same_gradients(space, distilling, monkeypatch):
+    reset(distilling)
+    images, labels = batch()
+    codes = codes_of(space, (1, 1), (2, 2), (2, 1), (1, 2))
+    expected = distilling.gradients(images, labels, codes)
+    monkeypatch.setattr(steps, "subnets_side_by_side", lambda: 4)
+    found = tf.function(distilling.gradients)(images, labels, codes)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    for one, other in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_teacher_is_the_largest_member_and_stays_as_it_is(space, distilling):
