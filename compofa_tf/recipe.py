@@ -33,6 +33,7 @@ class SpaceSettings:
       profile: ``"mobile"`` or ``"edgetpu"``.
       input_size: Side of the images that the strides suit: 224, 64 or 32.
       strides: Strides of the stem and the stages; empty: those of ``input_size``.
+      widths: Shares of the full width that a stage may have, in families with elastic widths; empty: the family's.
     """
 
     family: str = "mobilenet_v3"
@@ -42,6 +43,7 @@ class SpaceSettings:
     profile: str = "mobile"
     input_size: int = 224
     strides: tuple[int, ...] = ()
+    widths: tuple[float, ...] = settings.later(())
 
     def __post_init__(self) -> None:
         """Checks types; the family checks the values."""
@@ -52,8 +54,9 @@ class SpaceSettings:
         from compofa_tf import families
 
         chosen = dataclasses.asdict(self)
-        family, strides = chosen.pop("family"), chosen.pop("strides")
-        return families.get(family, **chosen, **({"strides": strides} if strides else {}), classes=classes)
+        family = chosen.pop("family")
+        empty = [name for name in ("strides", "widths") if not chosen[name]]
+        return families.get(family, **{k: v for k, v in chosen.items() if k not in empty}, classes=classes)
 
 
 @dataclass(frozen=True)
@@ -321,7 +324,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Returns nested JSON-serialisable mappings; tuples become lists."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return settings.to_json(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Recipe:

@@ -21,6 +21,20 @@ def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def later(default: Any) -> Any:
+    """A field that was added later: left out of the JSON form while it has its default, so that hashes stay."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def to_json(value: Any) -> Any:
+    """Returns a dataclass as nested JSON-serialisable mappings; tuples become lists."""
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        kept = [f.name for f in fields if not (f.metadata.get("later") and getattr(value, f.name) == f.default)]
+        return {name: to_json(getattr(value, name)) for name in kept}
+    return [to_json(entry) for entry in value] if isinstance(value, tuple) else value
+
+
 def require(settings: Any, name: str, holds: bool, expected: str) -> None:
     """Raises ``InputError`` that names the field, what was expected of it and its value, unless ``holds``."""
     if not holds:
