@@ -16,7 +16,7 @@ KINDS = tuple(
 
 
 def small_space(kernel: str = "fixed", coupling: str = "compound") -> Space:
-    """Up to 2304 subnets of two stages, for inputs of 8 pixels and more; ``"residual"`` is a ResNet of elastic width."""
+    """Up to 2304 subnets of two stages, for 8 pixels and more; ``"residual"`` is a ResNet of elastic width."""
     if kernel == "residual":
         return _residual(coupling)
     choices = ((1, 2), (2, 3))
