@@ -444,7 +444,7 @@ def _spans(lengths: Iterable[int]) -> tuple[slice, ...]:
 def _broadcast(name: str, value: Any, count: int) -> tuple[Any, ...]:
     if isinstance(value, (int, float, np.number)) and count:
         return (value,) * count
-    values = tuple(value) if isinstance(value, Iterable) else ()
+    values = tuple(value) if isinstance(value, Iterable) else (value,) * (count + 1)
     if len(values) != count:
         rule = f"must be a scalar or have {count} entries" if count else "are fixed in this family"
         raise InputError(f"{name} {rule}. Received: {name}={value!r}")

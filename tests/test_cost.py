@@ -8,10 +8,19 @@ import pytest
 
 from compofa_tf import cost, families
 
+OFA = {"kernel": "elastic", "coupling": "independent"}
 REFERENCES = {
     "compofa": {},
     "compofa-elastic": {"kernel": "elastic"},
-    "ofa_mbv3_d234_e346_k357_w1.0": {"kernel": "elastic", "coupling": "independent"},
+    "ofa_mbv3_d234_e346_k357_w1.0": OFA,
+    "ofa_proxyless_d234_e346_k357_w1.3": {"family": "proxyless_nas", **OFA},
+    "ofa_resnet50_small": {
+        "family": "resnet50",
+        "coupling": "independent",
+        "width_mult": 0.25,
+        "widths": (0.6, 0.8, 1.0),
+        "classes": 100,
+    },
 }
 
 
@@ -23,14 +32,14 @@ def test_the_figures_of_the_paper(depth, millions):
 
 @pytest.mark.parametrize("net", REFERENCES)
 def test_every_reference_case_exactly(reference, net):
-    space = families.mobilenet_v3(**REFERENCES[net])
+    settings = dict(REFERENCES[net])
+    space = families.get(settings.pop("family", "mobilenet_v3"), **settings)
     cases = json.loads((reference / f"{net}.expected.json").read_text())["cases"]
     assert len(cases) >= 7
     for case in cases:
-        settings = case["settings"]
-        arch = space.arch(
-            depths=settings["d"], expands=settings.get("e"), kernels=settings.get("ks"), resolution=case["resolution"]
-        )
+        names = {"depths": "d", "expands": "e", "kernels": "ks", "widths": "w"}
+        settings = {name: case["settings"].get(key) for name, key in names.items()}
+        arch = space.arch(**settings, resolution=case["resolution"])
         assert cost.macs(space, arch) == case["macs"], case["index"]
         assert cost.macs(space, arch.at(224)) == case["macs_224"], case["index"]
         assert cost.params(space, arch) == case["params"], case["index"]

@@ -10,6 +10,7 @@ from spaces import KINDS, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
+from compofa_tf.interop.checkpoints import recognise
 from compofa_tf.interop.names import plain, state_from_torch
 from compofa_tf.units import BlockUnit
 
@@ -63,6 +64,37 @@ def test_every_published_tensor_is_used_once(published):
     )
     others = sum(float(np.sum(v, dtype=np.float64)) for v in wanted if v.shape[2:] != (7, 7))
     assert sum(float(np.sum(v, dtype=np.float64)) for v in state.values()) == pytest.approx(centre + others, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("ofa_resnet50", {}),
+        ("ofa_resnet50_small", {"width_mult": 0.25, "widths": (0.6, 0.8, 1.0), "classes": 100}),
+    ],
+)
+def test_every_tensor_of_a_resnet_is_used_once_and_tells_the_space(reference, name, settings):
+    keys = json.loads((reference / f"{name}.keys.json").read_text())
+    tensors = {plain(key): np.zeros(shape, np.float32) for key, shape, _ in keys if not key.endswith("_tracked")}
+    space = families.resnet50(coupling="independent", **settings)
+    assert recognise(tensors) == space
+    state = state_from_torch(space, tensors)
+    assert {key: value.shape for key, value in state.items()} == shapes(space)
+    assert len(state) == len(tensors)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("input_stem.1.conv.conv.conv.weight", "input_stem.1.conv.weight"),
+        ("input_stem.1.conv.conv.weight", "input_stem.1.conv.weight"),
+        ("input_stem.1.conv.bn.bn.weight", "input_stem.1.conv.bn.weight"),
+        ("classifier.linear.linear.bias", "classifier.linear.bias"),
+        ("blocks.0.conv1.conv.conv.weight", "blocks.0.conv1.conv.weight"),
+    ],
+)
+def test_doubled_names_and_plain_ones_become_the_same(key, expected):
+    assert plain(key) == plain(plain(key)) == expected
 
 
 def seven(tensors, space):

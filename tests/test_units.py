@@ -6,8 +6,20 @@ import dataclasses
 
 import pytest
 
-from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, Kernel, PoolUnit, make_divisible, output_size, unit_ops
+from compofa_tf.units import (
+    BlockUnit,
+    ConvUnit,
+    DenseUnit,
+    Kernel,
+    MaxPoolUnit,
+    PoolUnit,
+    ResidualUnit,
+    make_divisible,
+    output_size,
+    unit_ops,
+)
 
+RESIDUAL = ResidualUnit("r", 16, 8, 24, 2, True)
 BLOCK = BlockUnit("b", 16, 64, 24, 5, 2, "relu", se_channels=16)
 
 
@@ -76,10 +88,24 @@ def test_counts_of_the_other_units_by_hand():
     (dense,), *_ = unit_ops(DenseUnit("d", 20, 10), 1, 1)
     assert (dense.macs, dense.params) == (200, 210)
     assert Kernel("x", "depthwise", 8, 8, 3).weights == 72
+    assert unit_ops(MaxPoolUnit("m", 2), 7, 8) == ((), 4, 4)
+
+
+def test_counts_of_a_residual_block_by_hand():
+    """The convolution of the shortcut works on the averaged map: as many pixels as the block writes."""
+    ops, height, width = unit_ops(RESIDUAL, 9, 12)
+    assert (height, width) == (5, 6)
+    assert [op.name for op in ops] == ["r/conv1", "r/conv2", "r/conv3", "r/downsample"]
+    assert [op.macs for op in ops] == [9 * 12 * 16 * 8, 30 * 9 * 8 * 8, 30 * 8 * 24, 30 * 16 * 24]
+    assert [op.params for op in ops] == [16 * 8 + 16, 9 * 64 + 16, 8 * 24 + 48, 16 * 24 + 48]
+    identity = dataclasses.replace(RESIDUAL, stride=1, downsample=False)
+    assert [kernel.part for kernel in identity.kernels] == ["conv1", "conv2", "conv3"]
 
 
 @pytest.mark.parametrize(
-    "unit", [BLOCK, ConvUnit("c", 3, 16, 3, 1, "relu"), DenseUnit("d", 20, 10)], ids=["block", "conv", "dense"]
+    "unit",
+    [BLOCK, RESIDUAL, ConvUnit("c", 3, 16, 3, 1, "relu"), MaxPoolUnit("m", 1), DenseUnit("d", 20, 10)],
+    ids=["block", "residual", "conv", "max_pool", "dense"],
 )
 def test_keys_tell_every_size_apart_and_ignore_the_name(unit):
     for field in dataclasses.fields(unit):
