@@ -166,5 +166,5 @@ def test_families_from_outside_are_found_by_name_once_registered(monkeypatch):
     def mobilenet_v3():
         return tiny_space()
 
-    with pytest.raises(InputError, match="There is a family of that name; choose another. Received: mobilenet_v3"):
+    with pytest.raises(InputError, match=r"There is a family of that name; .*Received: mobilenet_v3"):
         families.register(mobilenet_v3)
