@@ -155,6 +155,7 @@ def _import_torch(commands: Any) -> None:
                 options.file,
                 workdir=options.workdir,
                 data=options.data,
+                space=options.space,
                 kernel_matrices=options.kernel_matrices,
                 overrides=options.set,
             )
@@ -170,7 +171,16 @@ def _import_torch(commands: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the .pth file; needs the extra [torch]")
     _workdir_option(parser)
     parser.add_argument(
-        "--data", metavar="SOURCE", help="folder:PATH or tfds:NAME with the classes of the checkpoint, in their order"
+        "--data",
+        metavar="SOURCE",
+        help="folder:PATH or tfds:NAME with the classes of the checkpoint, in their order; or images:PATH, photos "
+        "without classes, to calibrate on",
+    )
+    parser.add_argument(
+        "--space",
+        metavar="SPACE",
+        help="instead of the recognised one: settings to change, such as coupling=independent,kernel=elastic, or the "
+        "path of a work directory or of the JSON file of one",
     )
     parser.add_argument(
         "--kernel-matrices",
@@ -195,8 +205,10 @@ def _measure(commands: Any) -> None:
                 stages.measure_accuracy(workdir, limit=options.limit, sample=options.sample, images=options.images)
             if options.latency or both:
                 stages.measure_latency(workdir)
+        predicted = "" if workdir.accuracy.exists() else " --accuracy published"
         _next(
-            f"tables in {workdir.accuracy.parent} and {options.workdir / 'latency'}", f"compofa search {_of(options)}"
+            f"tables in {workdir.accuracy.parent} and {options.workdir / 'latency'}",
+            f"compofa search {_of(options)}{predicted}",
         )
 
     parser = _add(
@@ -221,11 +233,23 @@ def _search(commands: Any) -> None:
         workdir = stages.WorkDir(options.workdir)
         if workdir.front.exists() and not options.overwrite:
             raise InputError(f"{workdir.front} exists; pass --overwrite to search again.")
-        front = stages.find_front(workdir, budgets_ms=options.budget_ms)
-        say(f"{len(front)} subnets on the front, from {len(front.candidates)} of {front.total} candidates.")
-        say("budget ms  predicted ms  top-1    subnet")
+        front = stages.find_front(
+            workdir,
+            budgets_ms=options.budget_ms,
+            accuracy=options.accuracy,
+            latency=options.latency,
+            seed=options.seed,
+        )
+        if front.predicted:
+            say(f"Accuracies are predicted, by the {front.accuracy['predictor']}: {front.accuracy['caveat']}.")
+        if "caveat" in front.latency["conditions"]:
+            origin, caveat = (front.latency["conditions"][name] for name in ("origin", "caveat"))
+            say(f"Latencies are not of this machine: {origin}; {caveat}.")
+        say(f"{len(front)} subnets on the front, from {front.coverage}.")
+        top1 = "predicted top-1" if front.predicted else "top-1  "
+        say(f"budget ms  predicted ms  {top1}  subnet")
         for budget_ms, best in front.chosen.items():
-            say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:7.2%}  {best.id}")
+            say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:{len(top1)}.2%}  {best.id}")
         _next(str(workdir.front), f"compofa export {_of(options)}")
 
     parser = _add(
@@ -242,6 +266,21 @@ def _search(commands: Any) -> None:
         default=(),
         metavar="MS[,MS...]",
         help="latency budgets; default: the recipe's, or three spread over what is reachable",
+    )
+    parser.add_argument(
+        "--accuracy",
+        default="measured",
+        metavar="SOURCE",
+        help="measured (default), or published: predicted by the authors' network, for ImageNet and MobileNetV3 spaces",
+    )
+    parser.add_argument(
+        "--latency",
+        default="measured",
+        metavar="SOURCE",
+        help="measured (default), published (the authors' Samsung Note10 tables) or lookup:FOLDER (tables like them)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the evolution in spaces too large to be looked at outright"
     )
     _overwrite_option(parser)
 
@@ -325,8 +364,8 @@ def _evaluate(commands: Any) -> None:
         from compofa_tf.quiet import import_tensorflow_quietly
 
         workdir = stages.WorkDir(options.workdir)
-        space = workdir.space
-        arch = space.parse(options.arch) if options.arch else None
+        _ = workdir.space
+        arch = workdir.parse(options.arch) if options.arch else None
         if (arch is None) == (options.model is None):
             raise InputError("Give --arch (a subnet of the run) or --model (a .keras or .tflite file).")
         import_tensorflow_quietly()
@@ -352,7 +391,7 @@ def _extract(commands: Any) -> None:
         from compofa_tf.quiet import import_tensorflow_quietly
 
         workdir = stages.WorkDir(options.workdir)
-        arch = workdir.space.parse(options.arch)
+        arch = workdir.parse(options.arch)
         target = options.output or workdir.models / f"{options.arch}.keras"
         if target.exists() and not options.overwrite:
             raise InputError(f"{target} exists; pass --overwrite to replace it.")

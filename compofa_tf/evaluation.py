@@ -152,7 +152,7 @@ def measure_accuracy(
     with progress_bar(total=len(wanted), initial=len(wanted) - len(todo), desc="accuracy", shown=progress) as bar:
         for resolution, group in itertools.groupby(todo, key=lambda arch: arch.resolution):
             pipelines = {"resolution": resolution, "batch_size": batch_size}
-            calibration = [batch for batch, _ in data.calibration(**pipelines, count=calibration_images)]
+            calibration = _calibration(data, calibration_images, **pipelines)
             family = _Family(net, segments, calibration, list(data.eval(**pipelines, limit=images)))
             for arch, counts in family.measure(list(group)):
                 table.add(AccuracyRecord(arch, counts[0] / counts[2], counts[1] / counts[2], int(counts[2])))
@@ -165,6 +165,11 @@ def measure_accuracy(
     if progress:
         say(f"Accuracy of {len(table)} of {table.total} subnets x resolutions on {data.name}.")
     return table
+
+
+def _calibration(data: Data, count: int, **pipelines: int) -> list[tf.Tensor]:
+    """The batches of calibration images; none for a count of 0, which leaves the stored statistics as they are."""
+    return [batch for batch, _ in data.calibration(**pipelines, count=count)] if count else []
 
 
 def validator(data: Data, recipe: Recipe) -> Callable[[Supernet, Mapping[str, Arch]], dict[str, float]]:

@@ -44,6 +44,12 @@ class Run:
     artifacts: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def imported(self) -> str | None:
+        """Name of the checkpoint that the weights were imported from; None where they were trained here."""
+        name = value(self.supernet, "imported_from")
+        return None if name is None else str(name)
+
 
 def read_run(workdir: str | os.PathLike[str]) -> Run:
     """Returns what is in a work directory; files that cannot be used become ``problems``.
@@ -164,6 +170,7 @@ def _panel(front: Front, artifacts: Sequence[dict[str, Any]], sides: tuple[int, 
         front=tuple((point.predicted_ms, point.top1) for point in front.points),
         resolutions=sides,
         marks=tuple(marks),
+        accuracy="predicted top-1 accuracy, %" if front.predicted else "top-1 accuracy, %",
     )
 
 

@@ -86,6 +86,7 @@ class Panel:
       front: Predicted ms and top-1 accuracy of the Pareto front, fastest first.
       resolutions: Resolutions that the colours stand for, ascending; the same in all panels of a report.
       marks: The chosen members.
+      accuracy: What the vertical axis shows.
     """
 
     title: str
@@ -93,6 +94,7 @@ class Panel:
     front: tuple[tuple[float, float], ...]
     resolutions: tuple[int, ...]
     marks: tuple[Mark, ...] = ()
+    accuracy: str = "top-1 accuracy, %"
 
 
 def ramp(count: int, *, mode: str = "light") -> tuple[str, ...]:
@@ -182,7 +184,7 @@ def _draw_family(axes: Axes, panel: Panel, palette: dict[str, str]) -> None:
         _draw_mark(axes, mark, palette)
     _label_marks(axes, panel.marks, palette)
     axes.set_xlabel("latency per image, ms")
-    axes.set_ylabel("top-1 accuracy, %")
+    axes.set_ylabel(panel.accuracy)
     _finish(axes, palette)
 
 

@@ -109,14 +109,16 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
     """Reads a file of ``write_json``, header included.
 
     Raises:
-      InputError: If the file is missing, truncated, of another kind, or written by a newer version.
+      InputError: If the file is missing, truncated, has a key twice, is of another kind, or written by a newer version.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; a {kind.replace('_', ' ')} file was expected there.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not readable as JSON ({error}); it is truncated or not a {kind} file.") from None
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:
         raise InputError(f"{path} is not a {kind} file. Received: kind={found!r}")
@@ -127,6 +129,15 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
             f"Received: schema_version={schema!r}"
         )
     return content
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise InputError(f"{twice!r} stands there twice, only one can be meant.")
+    return found
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -151,12 +162,23 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps two commands from writing to one work directory at a time; ``InputError`` if another one does."""
+    """Keeps two commands from writing to one work directory at a time; ``InputError`` if another one does.
+
+    A folder that was made for it and in which nothing was written is removed again.
+    """
     folder = Path(path)
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"Another command is working in {folder}; wait for it or use another --workdir.") from None
-        yield
+        try:
+            yield
+        finally:
+            if made and [entry.name for entry in folder.iterdir()] == [".lock"]:
+                (folder / ".lock").unlink()
+                for parent in made:
+                    with contextlib.suppress(OSError):
+                        parent.rmdir()

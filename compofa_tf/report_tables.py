@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ def cards(run: Run, front: Front | None) -> list[dict[str, Any]]:
             "id": choice.id,
             "precision": front.precision,
             "top1": choice.top1,
-            "low": choice.interval[0],
-            "high": choice.interval[1],
+            "predicted": front.predicted,
+            "low": None if front.predicted else choice.interval[0],
+            "high": None if front.predicted else choice.interval[1],
             "predicted_ms": choice.predicted_ms,
             "measured_ms": None,
             "share": None,
@@ -41,8 +43,12 @@ def cards(run: Run, front: Front | None) -> list[dict[str, Any]]:
 def _card_of(artifact: dict[str, Any], budget_ms: float) -> dict[str, Any]:
     row = artifact_row(artifact)
     measured = row["measured_ms"]
-    kept = ("id", "top1", "low", "high", "predicted_ms", "measured_ms", "size_bytes", "macs")
-    return {**{key: row[key] for key in kept}, "share": None if measured is None else min(1.0, measured / budget_ms)}
+    kept = ("id", "predicted_ms", "measured_ms", "size_bytes", "macs")
+    share = None if measured is None else min(1.0, measured / budget_ms)
+    card = {**{key: row[key] for key in kept}, "share": share}
+    if row["top1"] is None:  # the accuracy of the file was not measured: that of the search stays
+        return card
+    return {**card, **{key: row[key] for key in ("top1", "low", "high")}, "predicted": False}
 
 
 def artifact_row(artifact: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def artifact_row(artifact: dict[str, Any]) -> dict[str, Any]:
         "high": number(artifact, "accuracy", "high"),
         "images": number(artifact, "accuracy", "count"),
         "float_top1": number(artifact, "float_accuracy", "top1"),
+        "predicted_top1": number(artifact, "float_accuracy", "predicted_top1"),
         "predicted_ms": predicted,
         "measured_ms": measured,
         "p90_ms": number(artifact, "latency", "measured", "p90_ms"),
@@ -106,6 +113,8 @@ def grouped_conditions(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
         text = row["conditions"] or "latency not measured"
         if row["images"] is not None:
             text += f"; accuracy on {row['images']:,} images"
+        elif value(artifact, "accuracy_not_measured"):
+            text += f"; accuracy not measured: {value(artifact, 'accuracy_not_measured')}"
         groups.setdefault(text, []).append((row["file"], _agreement(artifact)))
     return list(groups.items())
 
@@ -115,6 +124,18 @@ def _agreement(artifact: dict[str, Any]) -> str:
     if share is None or images is None:
         return ""
     return f"same class as the Keras model on {100 * share:.1f} % of {images:,} images"
+
+
+def sources(fronts: Sequence[Front]) -> list[str]:
+    """Returns a sentence on each source of a front that was not measured here."""
+    said = []
+    for front in fronts:
+        if front.predicted:
+            said.append(f"Accuracies were predicted, by the {front.accuracy['predictor']}: {front.accuracy['caveat']}.")
+        conditions = front.latency.get("conditions")
+        if value(conditions, "caveat"):
+            said.append(f"Latencies of the front: {value(conditions, 'origin')}; {value(conditions, 'caveat')}.")
+    return list(dict.fromkeys(said))
 
 
 def training_facts(run: Run) -> list[tuple[str, str]]:
@@ -133,12 +154,8 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
         ("kernel", value(recipe, "space", "kernel")),
         ("profile", value(recipe, "space", "profile")),
         ("data", value(recipe, "data", "source")),
-        ("batch size", value(recipe, "data", "batch_size")),
-        ("training resolutions", _joined(value(recipe, "data", "resolutions"), " px")),
-        ("teacher", _phase(value(recipe, "teacher"))),
-        *((f"shrink {i}", _phase(phase)) for i, phase in enumerate(value(recipe, "shrink") or (), start=1)),
-        ("family training", _phase(value(recipe, "train"))),
         ("seed", value(recipe, "seed")),
+        *(_schedule(recipe) if run.imported is None else [("weights", f"imported from {run.imported}")]),
     ]
     for name in dict.fromkeys(str(row["phase"]) for row in run.metrics if "phase" in row):
         rates = sorted(
@@ -149,6 +166,16 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
         if rates:
             facts.append((f"speed, {name}", f"{rates[len(rates) // 2]:,.0f} images/s (median)"))
     return [(name, str(fact)) for name, fact in facts if fact is not None]
+
+
+def _schedule(recipe: Any) -> list[tuple[str, Any]]:
+    return [
+        ("batch size", value(recipe, "data", "batch_size")),
+        ("training resolutions", _joined(value(recipe, "data", "resolutions"), " px")),
+        ("teacher", _phase(value(recipe, "teacher"))),
+        *((f"shrink {i}", _phase(phase)) for i, phase in enumerate(value(recipe, "shrink") or (), start=1)),
+        ("family training", _phase(value(recipe, "train"))),
+    ]
 
 
 def _phase(phase: Any) -> str | None:

@@ -103,7 +103,10 @@ def _content(run: Run) -> dict[str, Any]:
         "resolutions": resolutions,
         "ramps": {mode: figures.ramp(len(resolutions), mode=mode) for mode in ("light", "dark")},
         "palettes": {"light": figures.LIGHT, "dark": figures.DARK},
-        "covered": [(front.precision, len(front.candidates), front.total, len(front)) for front in fronts],
+        "covered": [(front.precision, front.coverage, len(front)) for front in fronts],
+        "predicted": any(front.predicted for front in fronts),
+        "imported": run.imported is not None,
+        "sources": report_tables.sources(fronts),
         "artifacts": [report_tables.artifact_row(artifact) for artifact in run.artifacts],
         "charts": [(title, names, markupsafe.Markup(svg)) for title, names, svg in charts],
         "training": report_tables.training_facts(run),
@@ -124,11 +127,14 @@ def _command(stage: str, run: Run) -> str:
 
 
 def _stages(run: Run) -> list[tuple[bool, str, str]]:
+    """What a run has or lacks; what was imported needs no training, and a front from published sources no tables."""
+    fronts = run.fronts.values()
+    elsewhere = any(value(front.latency, "conditions", "caveat") for front in fronts)
     return [
         (run.recipe is not None, "recipe", "train"),
-        (bool(run.metrics), "training curves", "train"),
-        (bool(run.accuracy), "accuracy table", "measure --accuracy"),
-        (bool(run.latency), "latency table", "measure --latency"),
+        (bool(run.metrics) or run.imported is not None, "training curves", "train"),
+        (bool(run.accuracy) or any(front.predicted for front in fronts), "accuracy table", "measure --accuracy"),
+        (bool(run.latency) or elsewhere, "latency table", "measure --latency"),
         (bool(run.fronts), "front", "search"),
         (bool(run.artifacts), "exported model", "export"),
     ]
@@ -150,11 +156,12 @@ def _next_command(run: Run) -> str:
 def _summary(run: Run, front: Front | None) -> str:
     if front is None:
         return "This run has no front yet; what is there so far is below."
+    made = "One training run" if run.imported is None else f"The imported checkpoint {run.imported}"
+    points = f"{len(front)} of them are on the Pareto front ({front.precision})."
+    start = f"{made} gives {front.space.size:,} subnets."
+    looked = f"{front.coverage[0].upper()}{front.coverage[1:]}"
+    if front.predicted:
+        return f"{start} {looked}, accuracies predicted and not measured; {points}"
     sides = len({candidate.arch.resolution for candidate in front.candidates})
-    covered = len(front.candidates)
-    looked = f"All {covered:,} candidates" if covered == front.total else f"{covered:,} of {front.total:,} candidates"
     at = f"{sides} resolution{'s' if sides > 1 else ''}"
-    return (
-        f"One training run gives {front.space.size:,} subnets. {looked} ({at}) were evaluated on "
-        f"{front.accuracy.get('data')}; {len(front)} of them are on the Pareto front ({front.precision})."
-    )
+    return f"{start} {looked} ({at}) were evaluated on {front.accuracy.get('data')}; {points}"

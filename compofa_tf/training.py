@@ -445,7 +445,9 @@ def _check_same_recipe(folder: Path, recipe: Recipe) -> None:
 def _load(recipe: Recipe, folder: Path) -> Data:
     from compofa_tf import data
 
-    return data.load(recipe.data.source, recipe.data, seed=recipe.seed, workdir=folder)
+    found = data.load(recipe.data.source, recipe.data, seed=recipe.seed, workdir=folder)
+    found.require_labels("Training")
+    return found
 
 
 def _provenance(data: Data) -> dict[str, Any]:

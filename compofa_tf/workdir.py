@@ -6,27 +6,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compofa_tf import cost, files
+from compofa_tf import files
 from compofa_tf.errors import InputError
+from compofa_tf.exporter import Exporter
 from compofa_tf.latency.table import LatencyTable
-from compofa_tf.progress import say
 from compofa_tf.recipe import Recipe
+from compofa_tf.search import sources
 from compofa_tf.search.accuracy import AccuracyTable
-from compofa_tf.search.exact import search
-from compofa_tf.search.front import Candidate, Front
+from compofa_tf.search.evolution import Evolution
+from compofa_tf.search.exact import MOST_ENUMERATED, search
+from compofa_tf.search.front import Front
 from compofa_tf.space import Arch, Space
 
 if TYPE_CHECKING:
     from compofa_tf.data import Data
     from compofa_tf.deploy.artifact import Artifact
-    from compofa_tf.latency.benchmarking import BenchmarkRow
-
-_MEASUREMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,27 @@ class WorkDir:
     def space(self) -> Space:
         """The space of the trained supernet, read without TensorFlow."""
         return Space.from_json(self._supernet()["space"])
+
+    @property
+    def only(self) -> Arch | None:
+        """The one member that has weights, where an extracted subnet was imported; else None."""
+        name = self._supernet().get("only")
+        return self.space.parse(name) if name else None
+
+    def members(self) -> list[Arch] | None:
+        """That member at each resolution of the accuracy table; None where all members have weights."""
+        only = self.only
+        return None if only is None else [only.at(side) for side in self.recipe.accuracy.resolutions]
+
+    def parse(self, name: str) -> Arch:
+        """Returns the subnet of a name; ``InputError`` if the space has none of it, or it has no weights here."""
+        arch = self.space.parse(name)
+        if self.only is not None and arch != self.only.at(arch.resolution):
+            raise InputError(
+                f"Only one member has weights in {self.path}, {self.space.id(self.only.at(arch.resolution))}, at any "
+                f"resolution. Received: {name}"
+            )
+        return arch
 
     @property
     def labels(self) -> list[str]:
@@ -101,7 +121,8 @@ def measure_accuracy(
     """Measures the accuracy table, or continues it.
 
     Args:
-      workdir: A work directory with a finished training.
+      workdir: A work directory with a finished training. Of an imported single subnet that one is measured, with the
+        batch-norm statistics that it came with.
       limit: Only the first so many members, in the order of ``Space.enumerate``.
       sample: Only so many members drawn at random (seeded by the recipe), the largest and the smallest among them.
       images: Validation images per member instead of the recipe's.
@@ -110,15 +131,23 @@ def measure_accuracy(
 
     recipe = workdir.recipe
     settings = recipe.accuracy
+    data = workdir.load_data()
+    if not data.labelled:
+        raise InputError(
+            f"{recipe.data.source} has no classes, so accuracy cannot be measured; run `compofa measure --latency` and "
+            "search with --accuracy published where that fits."
+        )
     net = Supernet.load(workdir.path)
-    archs = choose_archs(net.space, settings.resolutions, limit=limit, sample=sample, seed=recipe.seed)
+    archs = workdir.members()
+    if archs is None:
+        archs = choose_archs(net.space, settings.resolutions, limit=limit, sample=sample, seed=recipe.seed)
     return AccuracyTable.measure(
         net,
-        data=workdir.load_data(),
+        data=data,
         archs=archs,
         resolutions=settings.resolutions,
         images=settings.images if images is None else images,
-        calibration_images=settings.calibration_images,
+        calibration_images=0 if net.only else settings.calibration_images,
         batch_size=settings.batch_size,
         path=workdir.accuracy,
         recipe_hash=recipe.hash,
@@ -160,6 +189,7 @@ def measure_latency(workdir: WorkDir) -> list[LatencyTable]:
             workdir.space,
             device=settings.device,
             resolutions=recipe.accuracy.resolutions,
+            archs=workdir.members(),
             precision=precision,
             threads=settings.threads,
             runs=settings.runs,
@@ -173,16 +203,42 @@ def measure_latency(workdir: WorkDir) -> list[LatencyTable]:
     ]
 
 
-def find_front(workdir: WorkDir, *, budgets_ms: Sequence[float] = ()) -> Front:
-    """Searches the tables exactly and writes ``front.json``."""
-    recipe = workdir.recipe
-    space = workdir.space
+def find_front(
+    workdir: WorkDir,
+    *,
+    budgets_ms: Sequence[float] = (),
+    accuracy: str = "measured",
+    latency: str = "measured",
+    seed: int = 0,
+) -> Front:
+    """Searches and writes ``front.json``: exactly, or by evolution in a space that is too large for it.
+
+    Args:
+      workdir: A work directory with what is to be read.
+      budgets_ms: Latency budgets; the recipe's when empty.
+      accuracy: ``"measured"`` or ``"published"``, see ``sources.accuracy_source``.
+      latency: ``"measured"``, ``"published"`` or ``"lookup:FOLDER"``, see ``sources.latency_source``.
+      seed: Of an evolution.
+    """
+    recipe, space, archs = workdir.recipe, workdir.space, workdir.members()
+    sides = recipe.accuracy.resolutions
+    source = sources.accuracy_source(accuracy, space=space, table=workdir.accuracy)
+    if isinstance(source, AccuracyTable):
+        archs = None if archs is None else [arch for arch in archs if arch.resolution in source.resolutions]
+    table = workdir.latency(recipe.search.precision)
+    times = sources.latency_source(latency, space=space, table=table, resolutions=sides)
+    if archs is not None and latency != "measured":
+        archs = [arch for arch in archs if arch.resolution in times.resolutions]
+    large = archs is None and space.size * len(times.resolutions) > MOST_ENUMERATED
     front = search(
         space,
-        accuracy=AccuracyTable.load(workdir.accuracy, space=space),
-        latency=LatencyTable.load(workdir.latency(recipe.search.precision), space=space),
+        accuracy=source,
+        latency=times,
         budgets_ms=budgets_ms or recipe.search.budgets_ms,
+        archs=archs,
+        evolution=Evolution(seed=seed) if large else None,
     )
+    front = replace(front, recipe_hash=recipe.hash)
     front.save(workdir.front)
     return front
 
@@ -204,7 +260,7 @@ def export_models(workdir: WorkDir, *, overwrite: bool = False) -> list[Artifact
     if before and not overwrite:
         raise InputError(f"{workdir.models} already has models; pass --overwrite to replace them.")
     front = Front.load(workdir.front, space=workdir.space)
-    exporter = _Exporter(workdir, front.precision)
+    exporter = Exporter(workdir, front)
     for budget_ms in front.budgets:
         exporter.export(budget_ms, [front.best(budget_ms), *front.alternatives(budget_ms)])
     written = {path for artifact in exporter.artifacts for path in (artifact.path, artifact.sidecar)}
@@ -215,7 +271,7 @@ def export_models(workdir: WorkDir, *, overwrite: bool = False) -> list[Artifact
 
 def over_budget(artifacts: Sequence[Artifact]) -> str | None:
     """Returns a sentence that names the budgets that no model kept, or None."""
-    missed = sorted({artifact.record["budget_ms"] for artifact in artifacts if not artifact.record["within_budget"]})
+    missed = sorted({a.record["budget_ms"] for a in artifacts if a.record["within_budget"] is False})
     if not missed:
         return None
     return (
@@ -225,117 +281,13 @@ def over_budget(artifacts: Sequence[Artifact]) -> str | None:
     )
 
 
-class _Exporter:
-    """Loads net and data once for all budgets."""
-
-    def __init__(self, workdir: WorkDir, budget_precision: str) -> None:
-        from compofa_tf.supernet import Supernet
-
-        self.workdir, self.recipe = workdir, workdir.recipe
-        self.budget_precision = budget_precision
-        self.precisions = list(dict.fromkeys((budget_precision, *self.recipe.deploy.precisions)))
-        self.net = Supernet.load(workdir.path)
-        self.data = workdir.load_data()
-        self.artifacts: list[Artifact] = []
-        self.tables = dict(_tables(workdir))
-
-    def export(self, budget_ms: float, candidates: Sequence[Candidate]) -> None:
-        """Exports the first candidate whose measured latency keeps the budget, or the fastest of those tried."""
-        ratio = 1.0
-        fastest: tuple[float, list[Artifact]] | None = None
-        tries = self.recipe.deploy.tries
-        for candidate in candidates:
-            if fastest and (tries == 0 or candidate.predicted_ms * ratio > budget_ms):
-                continue
-            tries -= 1
-            made = self._export(candidate, budget_ms)
-            measured_ms = made[0].record["latency"]["measured"]["ms"]
-            if fastest is None or measured_ms < fastest[0]:
-                self._discard(fastest[1] if fastest else ())
-                fastest = measured_ms, made
-            else:
-                self._discard(made)
-            if measured_ms <= budget_ms:
-                break
-            ratio = max(ratio, measured_ms / candidate.predicted_ms)
-            say(f"{candidate.id} takes {measured_ms:.3g} ms, more than the budget of {budget_ms:g} ms.")
-        self.artifacts += fastest[1] if fastest else ()
-
-    def _discard(self, made: Sequence[Artifact]) -> None:
-        for artifact in made:
-            artifact.path.unlink(missing_ok=True)
-            artifact.sidecar.unlink(missing_ok=True)
-
-    def _export(self, candidate: Candidate, budget_ms: float) -> list[Artifact]:
-        """Exports one member in every precision, that of the budget first."""
-        from compofa_tf import subnet
-        from compofa_tf.deploy.export import export_tflite
-        from compofa_tf.evaluation import evaluate
-
-        arch, settings = candidate.arch, self.recipe
-        pipelines = {"resolution": arch.resolution, "batch_size": settings.accuracy.batch_size}
-        calibration = self.data.calibration(**pipelines, count=settings.accuracy.calibration_images)
-        model = subnet.extract(self.net, arch, calibrate_on=calibration)
-        ranges = self.data.calibration(**pipelines, count=settings.deploy.calibration_images)
-        validation = self.data.eval(**pipelines)
-        made: list[Artifact] = []
-        for precision in self.precisions:
-            artifact = export_tflite(
-                model,
-                self.workdir.models / f"{budget_ms:g}ms-{candidate.id}-{precision}.tflite",
-                precision=precision,
-                calibrate_on=ranges if precision == "int8" else None,
-                profile=self.net.space.profile,
-                metadata=self._metadata(candidate, budget_ms),
-                overwrite=True,
-            )
-            row = self._measure(artifact, budget_ms if precision == self.budget_precision else None)
-            predicted_ms = self.tables[precision].predict(arch) if precision in self.tables else None
-            accuracy = {**evaluate(artifact.path, validation).to_json(), "data": self.data.name, "split": "val"}
-            kept = row.ms <= budget_ms if not made else made[0].record["within_budget"]
-            latency = {"predicted_ms": predicted_ms, "measured": row.to_json()}
-            artifact.update(accuracy=accuracy, latency=latency, within_budget=kept)
-            say(f"{artifact.path.name}: {row.ms:.3g} ms, top-1 {accuracy['top1']:.2%}")
-            made.append(artifact)
-        return made
-
-    def _measure(self, artifact: Artifact, budget_ms: float | None) -> BenchmarkRow:
-        """Measures a model; twice more if it seems to break the budget, since a busy machine can only slow it down."""
-        from compofa_tf.latency.benchmarking import benchmark
-
-        settings = self.recipe.latency
-        rows: list[BenchmarkRow] = []
-        while not rows or (budget_ms is not None and rows[-1].ms > budget_ms and len(rows) < _MEASUREMENTS):
-            rows.append(benchmark(artifact, device=settings.device, threads=settings.threads))
-        return min(rows, key=lambda row: row.ms)
-
-    def _metadata(self, candidate: Candidate, budget_ms: float) -> dict[str, Any]:
-        space, arch = self.net.space, candidate.arch
-        return {
-            "arch": {**arch.to_json(), "id": candidate.id},
-            "space": space.to_json(),
-            "recipe_hash": self.recipe.hash,
-            "budget_ms": budget_ms,
-            "budget_precision": self.budget_precision,
-            "macs": cost.macs(space, arch),
-            "params": cost.params(space, arch),
-            "normalization": self.workdir.normalization,
-            "labels": self.workdir.labels,
-            "float_accuracy": candidate.to_json()["accuracy"],
-        }
-
-
-def _tables(workdir: WorkDir) -> Iterator[tuple[str, LatencyTable]]:
-    for precision in workdir.recipe.latency.precisions:
-        path = workdir.latency(precision)
-        if path.exists():
-            yield precision, LatencyTable.load(path, space=workdir.space)
-
-
 def evaluate(
     workdir: WorkDir, *, arch: Arch | None = None, model: Path | None = None, images: int | None = None
 ) -> Any:
-    """Returns the ``evaluation.Accuracy`` of a member (calibrated first) or of a file on the validation images."""
+    """Returns the ``evaluation.Accuracy`` of a member or of a file on the validation images.
+
+    A member is calibrated first, unless it is the one that was imported: that has its own batch-norm statistics.
+    """
     from compofa_tf import evaluation, subnet
     from compofa_tf.supernet import Supernet
 
@@ -345,10 +297,12 @@ def evaluate(
         resolution = _input_side(model)
         dataset = data.eval(resolution=resolution, batch_size=settings.batch_size, limit=images)
         return evaluation.evaluate(model, dataset)
+    dataset = data.eval(resolution=arch.resolution, batch_size=settings.batch_size, limit=images)
     net = Supernet.load(workdir.path)
     pipelines = {"resolution": arch.resolution, "batch_size": settings.batch_size}
-    subnet.calibrate(net, arch, data.calibration(**pipelines, count=settings.calibration_images))
-    return evaluation.evaluate(net, data.eval(**pipelines, limit=images), arch=arch)
+    if not net.only:
+        subnet.calibrate(net, arch, data.calibration(**pipelines, count=settings.calibration_images))
+    return evaluation.evaluate(net, dataset, arch=arch)
 
 
 def _input_side(model: Path | None) -> int:
@@ -364,15 +318,20 @@ def _input_side(model: Path | None) -> int:
 
 
 def extract_model(workdir: WorkDir, arch: Arch, path: Path) -> None:
-    """Writes a member, calibrated, as a ``.keras`` file with a JSON of labels and normalisation beside it."""
+    """Writes a member as a ``.keras`` file with a JSON of labels and normalisation beside it.
+
+    It is calibrated first, unless it is the one that was imported: that has its own batch-norm statistics.
+    """
     from compofa_tf import subnet
     from compofa_tf.supernet import Supernet
 
     recipe = workdir.recipe
     net = Supernet.load(workdir.path)
-    images = workdir.load_data().calibration(
-        resolution=arch.resolution, batch_size=recipe.accuracy.batch_size, count=recipe.accuracy.calibration_images
-    )
+    images = None
+    if not net.only:
+        images = workdir.load_data().calibration(
+            resolution=arch.resolution, batch_size=recipe.accuracy.batch_size, count=recipe.accuracy.calibration_images
+        )
     model = subnet.extract(net, arch, calibrate_on=images)
     with files.atomic_write(path) as temporary:
         model.save(temporary)

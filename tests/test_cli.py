@@ -46,7 +46,7 @@ def test_search_prints_choices_writes_the_front_and_names_the_next_command(tmp_p
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tmp_path / "front.json").exists()
-    assert "from 243 of 243 candidates" in done.stdout
+    assert "from all 243 candidates" in done.stdout
     assert done.stdout.splitlines()[-1] == f"Next: compofa export --workdir {tmp_path}"
     front = json.loads((tmp_path / "front.json").read_text())
     assert front["budgets_ms"] == [1.0, 2.0]

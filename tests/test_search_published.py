@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 
 import numpy as np
 import pytest
 
-from compofa_tf import families, files
+from compofa_tf import cli, families, files
 from compofa_tf.errors import InputError, NotCoveredError
 from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables, read_lookup_tables
 from compofa_tf.latency.fitting import Correction
@@ -299,6 +300,138 @@ def test_lookup_tables_that_do_not_fit(tmp_path):
         latency_from_lookup(SPACES["compofa"], TABLES, resolutions=(128,))
     with pytest.raises(InputError, match="published tables are for"):
         latency_from_lookup(families.mobilenet_v3(profile="edgetpu"), TABLES)
+
+
+def rows_as_yaml(folder, factor=1.0, sides=(160,)):
+    """The packaged tables as YAML files, their latencies in another unit."""
+    import yaml
+
+    for side in sides:
+        rows = {key: {**row, "mean": row["mean"] * factor} for key, row in TABLES[side].items()}
+        (folder / f"{side}_lookup_table.yaml").write_text(yaml.safe_dump(rows))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3, 1e6])
+def test_lookup_tables_in_another_unit(tmp_path, factor):
+    """Seconds, microseconds, nanoseconds."""
+    rows_as_yaml(tmp_path, factor)
+    with pytest.raises(InputError, match=r"table for 160 px is not in ms|number of ms, from 0.0001"):
+        latency_from_lookup(SPACES["compofa"], read_lookup_tables(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"classes": 10}, {"width_mult": 0.5}, {"profile": "edgetpu"}, {"input_size": 64}, {"strides": (2, 1, 2, 2, 1, 2)}],
+)
+def test_the_predictor_refuses_spaces_that_it_was_not_made_for(changes):
+    with pytest.raises(InputError, match="is for ImageNet's 1000 classes"):
+        AccuracyPredictor.published(families.mobilenet_v3(**changes))
+    with pytest.raises(InputError, match="mobilenet_v3 family only"):
+        AccuracyPredictor.published(families.proxyless_nas())
+
+
+# On a work directory, through the command line
+
+
+def described(folder, name, *changes):
+    """What an import leaves behind except the weights."""
+    from compofa_tf.interop.importing import _recipe_of
+
+    space = SPACES[name]
+    recipe = _recipe_of(space).override([*changes, "search.precision=int8"])
+    recipe.save(folder / "recipe.json")
+    content = {"space": space.to_json(), "labels": [], "normalization": {}, "imported_from": "x.pth"}
+    files.write_json(folder / "supernet" / "supernet.json", content, kind="supernet")
+    return folder
+
+
+def compofa(capsys, *words):
+    code = cli.run(cli.parse(["compofa", *map(str, words)]))
+    said = capsys.readouterr()
+    return code, said.out if code == 0 else said.err
+
+
+PUBLISHED = ("--accuracy", "published", "--latency", "published")
+
+
+def test_a_compound_space_is_searched_exactly_from_published_sources(tmp_path, capsys):
+    folder = described(tmp_path, "compofa")
+    code, text = compofa(capsys, "search", "--workdir", folder, *PUBLISHED, "--budget-ms", "15,20")
+    assert code == 0
+    for part in ("Accuracies are predicted", "width 1.2", "not of this machine", "all 1,215", "predicted top-1"):
+        assert part in text
+    assert "r160-d23233" in text and "r192-d23233" in text
+    content = json.loads((folder / "front.json").read_text())
+    assert content["covered"] == {"predicted": 1215, "of": 1215} and content["recipe_hash"]
+    code, text = compofa(capsys, "report", "--workdir", folder)
+    page = (folder / "report.html").read_text()
+    for part in (
+        "All 1,215 candidates, accuracies predicted and not measured",
+        "imported checkpoint x.pth",
+        "width 1.2",
+    ):
+        assert part in page, part
+    for part in ("no accuracy table", "no training curves", "no latency table", "180 epochs"):
+        assert part not in page, part
+
+
+def test_a_large_space_is_searched_by_evolution_with_a_seed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("compofa_tf.workdir.Evolution", functools.partial(Evolution, population=20, generations=5))
+    folder = described(tmp_path, "ofa", "accuracy.resolutions=160,192")
+    words = ("search", "--workdir", folder, *PUBLISHED, "--overwrite")
+    found = []
+    for seed in (1, 1, 2):
+        code, text = compofa(capsys, *words, "--budget-ms", "20,30", "--seed", seed)
+        assert code == 0 and "evaluations in an evolution over" in text
+        found.append(json.loads((folder / "front.json").read_text()))
+    assert found[0]["points"] == found[1]["points"] != found[2]["points"]
+    assert found[0]["accuracy"]["seed"] == 1
+    assert found[0]["covered"]["of"] == 2 * SPACES["ofa"].size
+    assert found[0]["covered"]["predicted"] > len(found[0]["family"]["id"])
+    compofa(capsys, "report", "--workdir", folder)
+    assert "evaluations in an evolution over" in (folder / "report.html").read_text()
+    code, text = compofa(capsys, *words)
+    assert code == 1 and "--budget-ms" in text
+
+
+def test_own_lookup_tables_from_the_command_line(tmp_path, capsys):
+    folder, tables = described(tmp_path / "run", "compofa"), tmp_path / "phone"
+    tables.mkdir()
+    rows_as_yaml(tables)
+    words = ("search", "--workdir", folder, "--accuracy", "published", "--latency", f"lookup:{tables}")
+    code, text = compofa(capsys, *words, "--budget-ms", "15")
+    assert code == 0 and "r160-d23233" in text and f"look-up tables of {tables}" in text
+    assert json.loads((folder / "front.json").read_text())["latency"]["device"] == "phone"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--latency", "published"), "--accuracy published"),
+        (("--accuracy", "guessed"), "measured or published"),
+        (("--accuracy", "published"), "compofa measure --latency"),
+        (("--accuracy", "published", "--latency", "pixel"), "lookup:FOLDER"),
+        (("--accuracy", "published", "--latency", "lookup:absent"), "cannot be read"),
+    ],
+)
+def test_sources_that_are_not_there(tmp_path, capsys, words, message):
+    folder = described(tmp_path, "compofa")
+    code, text = compofa(capsys, "search", "--workdir", folder, *words)
+    assert code == 1 and message in text and text.count("\n") == 1
+    assert not (folder / "front.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- 1\n", "a: {mean: 1.0", "a: !!python/name:os.system {}\n", f"a: {ROW}\na: {ROW}\n"]
+)
+def test_damaged_tables_from_the_command_line_write_nothing(tmp_path, capsys, text):
+    folder = described(tmp_path, "compofa")
+    (tmp_path / "160_lookup_table.yaml").write_text(text)
+    code, said = compofa(
+        capsys, "search", "--workdir", folder, "--accuracy", "published", "--latency", f"lookup:{tmp_path}"
+    )
+    assert code == 1 and "160_lookup_table.yaml" in said
+    assert not (folder / "front.json").exists()
 
 
 def test_read_tables_are_the_packaged_ones(reference):

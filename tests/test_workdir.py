@@ -7,6 +7,7 @@ import workdirs
 
 from compofa_tf import workdir as stages
 from compofa_tf.errors import InputError
+from compofa_tf.exporter import Exporter
 from compofa_tf.workdir import WorkDir
 
 
@@ -45,10 +46,62 @@ def test_a_truncated_table_is_named(tmp_path):
         stages.find_front(WorkDir(tmp_path))
 
 
-class FakeExporter(stages._Exporter):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.update(ms=-1.0, turn_ms=[-1.0]), "positive, finite number of ms"),
+        (lambda rows: rows.update(ms=1e-6, turn_ms=[1e-6]), "from 0.0001 to 100000"),
+        (lambda rows: rows.update(ms=float("nan"), turn_ms=[float("nan")]), "positive, finite number of ms"),
+        (lambda rows: rows.pop("turn_ms"), "turn_ms"),
+        (lambda rows: rows.clear(), "it is damaged"),
+    ],
+)
+def test_impossible_latencies_are_refused_and_no_front_is_written(tmp_path, capsys, change, message):
+    from compofa_tf import cli
+
+    workdirs.with_tables(tmp_path)
+    table = tmp_path / "latency" / "host-int8-t1.json"
+    content = json.loads(table.read_text())
+    change(next(iter(content["entries"].values())))
+    table.write_text(json.dumps(content))
+    assert cli.run(cli.parse(["compofa", "search", "--workdir", str(tmp_path)])) == 1
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "front.json").exists()
+
+
+def test_an_entry_that_stands_twice_is_refused(tmp_path):
+    workdirs.with_tables(tmp_path)
+    for name in ("latency/host-int8-t1.json", "accuracy/val.json"):
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(text.replace('"kind"', '"kind": "twice", "kind"', 1))
+        with pytest.raises(InputError, match=r"\.json is damaged: 'kind' stands there twice"):
+            stages.find_front(WorkDir(tmp_path))
+        (tmp_path / name).write_text(text)
+    assert not (tmp_path / "front.json").exists()
+
+
+def test_members_without_weights_are_not_searched(tmp_path):
+    """Of an imported single subnet the front holds that one alone."""
+    space = workdirs.with_tables(tmp_path)
+    supernet = tmp_path / "supernet" / "supernet.json"
+    arch = space.arch(depths=(2, 3, 4, 2, 3), resolution=224)
+    supernet.write_text(json.dumps({**json.loads(supernet.read_text()), "only": space.id(arch)}))
+    workdir = WorkDir(tmp_path)
+    assert workdir.members() == [arch.at(24)]
+    front = stages.find_front(workdir)
+    assert [candidate.arch for candidate in front.candidates] == [arch.at(24)]
+    assert front.total == 1 and front.coverage == "the only candidate"
+    assert workdir.parse("r32-d23423") == arch.at(32)
+    with pytest.raises(InputError, match="Only one member has weights"):
+        workdir.parse("r32-d22222")
+
+
+class FakeExporter(Exporter):
     """Measures what it is told instead of exporting: how much slower than predicted each try is."""
 
     def __init__(self, tries, slower):
+        self.same_device = True
         self.slower, self.artifacts, self.tried, self.discarded = iter(slower), [], [], []
         deploy = type("Deploy", (), {"tries": tries})
         self.recipe = type("Recipe", (), {"deploy": deploy})
@@ -114,7 +167,7 @@ def test_old_exports_go_only_when_new_ones_are_there_and_other_files_stay(tmp_pa
         def export(self, *_):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stages, "_Exporter", Fails)
+    monkeypatch.setattr(stages, "Exporter", Fails)
     with pytest.raises(InputError, match="--overwrite"):
         stages.export_models(workdir)
     with pytest.raises(OSError, match="No space"):

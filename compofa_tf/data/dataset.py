@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from compofa_tf.data import pipelines
-from compofa_tf.data.folders import list_folder
+from compofa_tf.data.folders import list_folder, list_images
 from compofa_tf.data.images import Images, Listing, prepare
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.tfds_images import list_tfds
@@ -22,7 +22,7 @@ from compofa_tf.errors import InputError
 if TYPE_CHECKING:
     from compofa_tf.recipe import DataSettings
 
-_FORMS = '"digits", "folder:PATH" or "tfds:NAME"'
+_FORMS = '"digits", "folder:PATH", "images:PATH" or "tfds:NAME"'
 _NAMED_SKIPS = 3
 
 
@@ -35,7 +35,7 @@ class Data:
 
     Attributes:
       name: Short name of the data set.
-      labels: Class names; a label is a position in it.
+      labels: Class names; a label is a position in it. Empty for images without classes.
       normalization: How pixels become inputs.
       skipped: (name, reason) of every image that could not be decoded.
       settings: The settings that it was loaded with.
@@ -57,6 +57,19 @@ class Data:
     def classes(self) -> int:
         """Number of classes."""
         return len(self.labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have classes; without, they serve for calibration alone."""
+        return bool(self.labels)
+
+    def require_labels(self, purpose: str) -> None:
+        """Raises ``InputError`` that says what classes are needed for, unless there are some."""
+        if not self.labelled:
+            raise InputError(
+                f"{purpose} needs images with classes; give folder:PATH or tfds:NAME as the data. "
+                f"Received: data.source={self.settings.source!r}"
+            )
 
     @property
     def train_size(self) -> int:
@@ -87,6 +100,7 @@ class Data:
           ValueError: If there are fewer resolutions than steps, or a count is not positive.
         """
         _require_positive(batch_size=batch_size, steps=steps)
+        self.require_labels("Training")
         resolutions = np.asarray(resolutions, np.int32)
         if start_step < 0 or start_step + steps > len(resolutions):
             raise ValueError(
@@ -116,6 +130,7 @@ class Data:
           limit: If given, a fixed subset of that many images, with equal numbers per class as far as possible.
         """
         _require_positive(resolution=resolution, batch_size=batch_size, limit=1 if limit is None else limit)
+        self.require_labels("Evaluation")
         ids = self.val_ids
         if limit is not None:
             ids = np.sort(_balanced(ids, self.images.labels, limit, seed=0))
@@ -145,7 +160,8 @@ def load(source: str, settings: DataSettings, *, seed: int = 0, workdir: str | P
 
     Args:
       source: ``"digits"`` (1,797 handwritten digits, in the package), ``"folder:PATH"`` (class folders of JPEG or PNG,
-        see ``list_folder``) or ``"tfds:NAME"`` (TensorFlow Datasets, see ``list_tfds``).
+        see ``list_folder``), ``"images:PATH"`` (images without classes, see ``list_images``) or ``"tfds:NAME"``
+        (TensorFlow Datasets, see ``list_tfds``).
       settings: The data part of a recipe; its own ``source`` is not looked at.
       seed: Decides the validation images of sources without a split of their own.
       workdir: Where ``data_index.json`` is kept, which spares a second run the check of unchanged files.
@@ -160,6 +176,8 @@ def load(source: str, settings: DataSettings, *, seed: int = 0, workdir: str | P
         listing = _list_digits()
     elif kind == "folder" and rest:
         listing = list_folder(rest)
+    elif kind == "images" and rest:
+        listing = list_images(rest)
     elif kind == "tfds" and rest:
         listing = list_tfds(rest, cache=settings.cache, workdir=workdir)
     else:
@@ -196,7 +214,7 @@ def _list_digits() -> Listing:
 def _hint(source: str) -> str:
     if Path(source).expanduser().is_dir():
         return f"; for that folder write folder:{source}"
-    near = difflib.get_close_matches(source.partition(":")[0].lower(), ("digits", "folder", "tfds"), n=1)
+    near = difflib.get_close_matches(source.partition(":")[0].lower(), ("digits", "folder", "images", "tfds"), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -216,6 +234,10 @@ def _split(listing: Listing, images: Images, fraction: float, seed: int) -> tupl
     """Returns the positions of the readable training and validation images."""
     good = images.heights > 0
     val = listing.val
+    if not listing.classes:
+        if not good.any():
+            raise InputError("There is no usable image.")
+        return np.flatnonzero(good), np.zeros(0, np.int64)
     if val is None:
         val = np.zeros(len(good), bool)
         for label, name in enumerate(listing.classes):

@@ -48,6 +48,32 @@ def list_folder(path: str | os.PathLike[str]) -> Listing:
     return _listing(root, {train: False, val: True})
 
 
+def list_images(path: str | os.PathLike[str]) -> Listing:
+    """Lists all images below a folder, whatever folders they lie in: no classes, and no validation images.
+
+    Hidden files and folders are ignored, and so are files without an image's extension.
+
+    Raises:
+      InputError: If the folder is missing or has no images.
+    """
+    root = Path(path).expanduser()
+    shown = printable(root)
+    if not root.is_dir():
+        state = "is not a folder" if root.exists() else "does not exist"
+        raise InputError(f"The data folder {state}; give a folder of images. Received: images:{shown}")
+    paths = _images(root)
+    if not paths:
+        raise InputError(f"The data folder holds no JPEG or PNG image. Received: images:{shown}")
+    return Listing(
+        name=printable(root.resolve().name) or "images",
+        classes=(),
+        items=paths,
+        names=[printable(os.path.relpath(path, root)) for path in paths],
+        labels=np.zeros(len(paths), np.int32),
+        val=np.zeros(len(paths), bool),
+    )
+
+
 def _listing(root: Path, splits: dict[Path, bool | None]) -> Listing:
     classes = _folders(next(iter(splits)))
     if len(classes) < 2:

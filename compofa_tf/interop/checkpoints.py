@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -198,23 +199,56 @@ def import_torch(
 
     Args:
       path: ``.pth`` file: zip or legacy container, ``state_dict`` bare or wrapped, half or full precision.
-      space: The space it is of; recognised from names and shapes when absent (``recognise``).
+      space: The space it is of; recognised from names and shapes when absent (``recognise``). The same weights can be
+        taken as compound or independent, with fixed or elastic kernels: of a file without kernel matrices the smaller
+        elastic kernels are the centres of the larger ones.
       kernel_matrices: For fixed kernels in files that hold kernel matrices: ``"drop"`` takes the centres of the 7 x 7
         kernels as the authors' evaluation does, ``"apply"`` makes the kernels elastic as their search does.
 
     Raises:
       InputError: If the file cannot be used; the message says why. See ``read_checkpoint`` and ``recognise``.
     """
-    from compofa_tf.supernet import Supernet
-
     if kernel_matrices not in ("drop", "apply"):
         raise InputError(f"kernel_matrices must be drop or apply. Received: kernel_matrices={kernel_matrices!r}")
-    tensors = read_checkpoint(path)
-    found, only = _place(tensors, space or recognise(tensors, kernel_matrices=kernel_matrices), given=space is not None)
+    return supernet_of(read_checkpoint(path), space=space, kernel_matrices=kernel_matrices)
+
+
+def supernet_of(
+    tensors: Mapping[str, np.ndarray], *, space: Space | None = None, kernel_matrices: KernelMatrices = "drop"
+) -> Any:
+    """Returns the ``Supernet`` of tensors that ``read_checkpoint`` returned; see ``import_torch``."""
+    from compofa_tf.supernet import Supernet
+
+    if space is not None and space.kernel == "fixed" and kernel_matrices == "apply":
+        raise InputError(
+            "Kernel matrices can be applied in a space with elastic kernels only; give kernel=elastic, or drop them. "
+            f"Received: kernel_matrices='apply', space={space!r}"
+        )
+    start = recognise(tensors, kernel_matrices=kernel_matrices) if space is None else space
+    found, only = _place(tensors, start, given=space is not None)
+    tensors = with_matrices(found, tensors)
     net = Supernet(found)
     net.set_state(state_from_torch(found, tensors) if only is None else _embedded(net, only, tensors))
     net.only = only
     return net
+
+
+def with_matrices(space: Space, tensors: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Returns the tensors with kernel matrices for a space of elastic kernels, if they have none: identities.
+
+    The smaller kernels of such a file are the centres of its largest ones, as the published code has it without
+    transforms.
+    """
+    if space.kernel == "fixed" or any(name.endswith("_matrix") for name in tensors):
+        return tensors
+    sizes = sorted({size for stage in space.stages for size in stage.kernels}, reverse=True)
+    bases = [name.removesuffix(".weight") for name in tensors if name.endswith(".depth_conv.conv.weight")]
+    added = {
+        f"{base}.{larger}to{smaller}_matrix": np.eye(smaller**2, dtype=np.float32)
+        for base in bases
+        for larger, smaller in itertools.pairwise(sizes)
+    }
+    return {**tensors, **added}
 
 
 def _place(tensors: Mapping[str, np.ndarray], space: Space, *, given: bool) -> tuple[Space, Arch | None]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from compofa_tf import recipes
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import KernelMatrices, import_torch
+from compofa_tf.interop.checkpoints import KernelMatrices, read_checkpoint, supernet_of
+from compofa_tf.interop.given import given_space
 from compofa_tf.progress import say
 from compofa_tf.recipe import Recipe, SpaceSettings
 from compofa_tf.space import Space
@@ -21,6 +22,7 @@ def import_checkpoint(
     *,
     workdir: str | os.PathLike[str],
     data: str | None = None,
+    space: str | Space | None = None,
     kernel_matrices: KernelMatrices = "drop",
     overrides: Sequence[str] = (),
 ) -> Any:
@@ -30,7 +32,9 @@ def import_checkpoint(
       path: The checkpoint; see ``import_torch``.
       workdir: Where to; must not hold another run.
       data: Data set for calibration and evaluation, ``folder:PATH`` or ``tfds:NAME``, whose classes in their order are
-        the checkpoint's. Without one, labels are numbers and the ``imagenet`` recipe's source is kept for later.
+        the checkpoint's; or ``images:PATH``, images without classes, for calibration alone. Labels are numbers with
+        those and without any data; then the ``imagenet`` recipe's source is kept for later.
+      space: The space that the checkpoint is of, or a text that means one (``given_space``); recognised when absent.
       kernel_matrices: See ``import_torch``.
       overrides: Settings of the recipe, ``KEY=VALUE``.
 
@@ -43,14 +47,17 @@ def import_checkpoint(
     folder = Path(workdir)
     if (folder / "recipe.json").exists():
         raise InputError(f"{folder} already holds a run; choose another --workdir.")
-    net = import_torch(path, kernel_matrices=kernel_matrices)
+    tensors = read_checkpoint(path)
+    chosen = given_space(space, tensors, kernel_matrices=kernel_matrices) if isinstance(space, str) else space
+    net = supernet_of(tensors, space=chosen, kernel_matrices=kernel_matrices)
     source = [] if data is None else [f"data.source={data}"]
     recipe = _recipe_of(net.space).override([*source, *overrides])
     labels = [str(number) for number in range(net.space.classes)]
     if data is not None:
         labels = _labels(recipe, net.space)
     only = net.space.id(net.only) if net.only else None
-    say(f"Recognised {net.space!r}" + (f", the one member {only.partition('-')[2]} of it." if only else "."))
+    found = "Recognised" if space is None else "Took it for"
+    say(f"{found} {net.space!r}" + (f", the one member {only.partition('-')[2]} of it." if only else "."))
     normalization = _normalization(recipe)
     recipe.save(folder / "recipe.json")
     net.save(
@@ -75,10 +82,12 @@ def _labels(recipe: Recipe, space: Space) -> list[str]:
     from compofa_tf.data import load
 
     found = load(recipe.data.source, recipe.data)
+    if not found.labelled:
+        return [str(number) for number in range(space.classes)]
     if len(found.labels) != space.classes:
         raise InputError(
             f"The checkpoint has {space.classes} classes, {recipe.data.source} has {len(found.labels)}; give the data "
-            "set that it was trained on."
+            "set that it was trained on, or images:PATH to calibrate on images without classes."
         )
     return list(found.labels)
 

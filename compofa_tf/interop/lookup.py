@@ -11,17 +11,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compofa_tf import families
+from compofa_tf import cost, families
 from compofa_tf.errors import InputError
 from compofa_tf.latency.plan import covering_archs
 from compofa_tf.latency.table import LatencyTable, entry_at
 from compofa_tf.latency.timings import Timing
-from compofa_tf.space import Piece, Space
+from compofa_tf.space import Arch, Piece, Space
 from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit, Unit, unit_ops
 
 PUBLISHED_WIDTH = 1.2
 """Width of the networks whose operations the published tables hold."""
 
+SLOWEST_RATE, FASTEST_RATE = 2e7, 2e12
+"""Multiply-adds per second of a network, from a microcontroller to a fast accelerator: tables in ms lie between."""
+
+_ORIGIN = "published with CompOFA (Apache-2.0); measured on a Samsung Note10 for Once-for-All"
 _FILE = re.compile(r"(\d+)_lookup_table\.yaml")
 _NAMES = {"stem": "Conv", "head_expand": "Conv_1", "head_mix": "Conv_2"}
 
@@ -62,7 +66,14 @@ def published_lookup_tables() -> dict[int, Rows]:
     }
 
 
-def latency_from_lookup(space: Space, tables: Mapping[int, Rows], *, resolutions: Iterable[int] = ()) -> LatencyTable:
+def latency_from_lookup(
+    space: Space,
+    tables: Mapping[int, Rows],
+    *,
+    resolutions: Iterable[int] = (),
+    device: str = "note10",
+    origin: str = _ORIGIN,
+) -> LatencyTable:
     """Returns published rows as the latency table of a space.
 
     A subnet's latency is the sum of the rows of its operations, as in the authors' code. The rows describe networks of
@@ -73,9 +84,12 @@ def latency_from_lookup(space: Space, tables: Mapping[int, Rows], *, resolutions
       space: A ``mobilenet_v3`` space with the published strides.
       tables: From ``published_lookup_tables`` or ``read_lookup_tables``.
       resolutions: Those to take; all when empty.
+      device: What they were measured on.
+      origin: Where they come from.
 
     Raises:
-      InputError: If the space does not fit, or a table lacks a resolution or operation.
+      InputError: If the space does not fit, a table lacks a resolution or operation, or its numbers cannot be ms: a
+        network would compute less than 20 million or more than 2 million million multiply-adds per second.
     """
     if space.family != "mobilenet_v3" or space.profile != "mobile" or space.settings.get("strides"):
         raise InputError(
@@ -89,12 +103,12 @@ def latency_from_lookup(space: Space, tables: Mapping[int, Rows], *, resolutions
     table = LatencyTable(
         space=space,
         precision="float32",
-        device="note10",
+        device=device,
         resolutions=sides,
         runs=1,
         warmup=0,
         conditions={
-            "origin": "published with CompOFA (Apache-2.0); measured on a Samsung Note10 for Once-for-All",
+            "origin": origin,
             "caveat": (
                 f"the rows describe networks of width {PUBLISHED_WIDTH}; this space has {space.settings['width_mult']}"
             ),
@@ -106,7 +120,19 @@ def latency_from_lookup(space: Space, tables: Mapping[int, Rows], *, resolutions
                 name = entry_at(side, own.key)
                 if name not in table.entries:
                     table.entries[name] = _timing(published, tables[side], side)
+            _check_unit(table, wide, arch)
     return table
+
+
+def _check_unit(table: LatencyTable, wide: Space, arch: Arch) -> None:
+    """The rows say no unit; seconds or microseconds in place of ms make a phone a thousand times too fast or slow."""
+    ms = table.predict(arch)
+    rate = cost.macs(wide, arch) / (ms / 1000)
+    if not SLOWEST_RATE <= rate <= FASTEST_RATE:
+        raise InputError(
+            f"The table for {arch.resolution} px is not in ms: a network of {cost.macs(wide, arch) / 1e6:.0f} M "
+            f"multiply-adds would take {ms:.3g} ms; convert its means to ms."
+        )
 
 
 def _timing(piece: Piece, rows: Rows, side: int) -> Timing:

@@ -21,6 +21,10 @@ SPREAD_BOUND = 0.10
 """Largest spread of a machine that counts as quiet."""
 
 
+SHORTEST_MS, LONGEST_MS = 1e-4, 1e5
+"""No call of a runtime takes less than 0.1 us, and nobody waits 100 s for one: other numbers are not in ms."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Latency of one piece or whole subnet, from several turns of a few inferences each.
@@ -49,7 +53,10 @@ class Timing:
         ]
         for name, values in (("turn_ms", self.turn_ms), *((name, (value,)) for name, value in known)):
             if not values or not all(_is_latency(value) for value in values):
-                raise InputError(f"a latency is a positive, finite number of ms. Received: {name}={list(values)}")
+                raise InputError(
+                    f"a latency is a positive, finite number of ms, from {SHORTEST_MS:g} to {LONGEST_MS:g}. "
+                    f"Received: {name}={list(values)}"
+                )
         if self.runs < len(self.turn_ms):
             raise InputError(f"a turn needs runs. Received: runs={self.runs!r} in {len(self.turn_ms)} turns")
 
@@ -119,4 +126,4 @@ def _both(a: float | None, b: float | None, combine: Callable[[float, float], fl
 
 
 def _is_latency(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and SHORTEST_MS <= value <= LONGEST_MS

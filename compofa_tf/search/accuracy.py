@@ -293,7 +293,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
           archs: Subnets to measure; all members of the space at all ``resolutions`` when absent.
           resolutions: Resolutions for ``archs=None``.
           images: Validation images per subnet; all when absent.
-          calibration_images: Training images for the batch-norm statistics of each subnet.
+          calibration_images: Training images for the batch-norm statistics of each subnet; 0 uses the stored ones.
           batch_size: Images per step.
           path: File that is written as the work goes on and continued if it exists.
           recipe_hash: ``Recipe.hash`` of the run, recorded in the file.

@@ -32,6 +32,7 @@ def search(
     latency: LatencyTable,
     budgets_ms: Iterable[float] = (),
     resolutions: Sequence[int] | None = None,
+    archs: Sequence[Arch] | None = None,
     evolution: Evolution | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> Front:
@@ -48,6 +49,7 @@ def search(
       latency: Latency table that covers the same members.
       budgets_ms: Latency budgets in ms; when empty, ``default_budgets`` chooses three. Evolution needs them.
       resolutions: Resolutions to consider; all those of the accuracy table, or of the latency table, when absent.
+      archs: The only members to consider, resolutions included, where not all of the space are there to be used.
       evolution: Settings of the evolution, which is then used even in a small space.
       path: File for the state of an evolution, which is continued from it if it exists.
 
@@ -63,9 +65,12 @@ def search(
     budgets = check_budgets(budgets_ms)
     if isinstance(accuracy, AccuracyPredictor):
         sides = tuple(sorted(set(resolutions or latency.resolutions)))
-        front = _search_predicted(space, accuracy, latency, budgets, sides, evolution, path)
+        if archs is None:
+            front = _search_predicted(space, accuracy, latency, budgets, sides, evolution, path)
+        else:
+            front = _predict_given(space, accuracy, latency, budgets, archs)
     else:
-        front = _search_measured(space, accuracy, latency, budgets, resolutions)
+        front = _search_measured(space, accuracy, latency, budgets, resolutions, archs)
     return front if budgets else replace(front, budgets=default_budgets(front))
 
 
@@ -75,9 +80,15 @@ def _search_measured(
     latency: LatencyTable,
     budgets: tuple[float, ...],
     resolutions: Sequence[int] | None,
+    archs: Sequence[Arch] | None,
 ) -> Front:
     wanted = accuracy.resolutions if resolutions is None else tuple(sorted(set(resolutions)))
-    records = [(name, record) for name, record in accuracy.items() if record.arch.resolution in wanted]
+    allowed = None if archs is None else set(archs)
+    records = [
+        (name, record)
+        for name, record in accuracy.items()
+        if record.arch.resolution in wanted and (allowed is None or record.arch in allowed)
+    ]
     if not records:
         raise InputError(
             "No accuracy was measured for the resolutions to search; run `compofa measure --accuracy` first. "
@@ -90,7 +101,7 @@ def _search_measured(
             Candidate(name, record.arch, record.top1, record.count, latency_ms)
             for (name, record), latency_ms in zip(records, predicted)
         ),
-        total=space.size * len(wanted),
+        total=space.size * len(wanted) if allowed is None else len(allowed),
         budgets=budgets,
         precision=latency.precision,
         latency=_describe(latency),
@@ -123,7 +134,7 @@ def _search_predicted(
         described["search"] = "all members"
     else:
         if not budgets:
-            raise InputError("Evolution needs budgets_ms, for example (15, 20). Received: none")
+            raise InputError("Evolution needs budgets_ms, for example (15, 20), or --budget-ms 15,20. Received: none")
         settings = evolution or Evolution()
         found = evolve(
             space,
@@ -136,6 +147,35 @@ def _search_predicted(
         )
         members, ms, top1, examined = found.evaluated_members, found.latency, found.accuracy, found.evaluated
         described |= {"search": "evolution", **asdict(settings)}
+    return _predicted_front(space, latency, members, top1, ms, budgets, described, examined=examined, total=total)
+
+
+def _predict_given(
+    space: Space,
+    accuracy: AccuracyPredictor,
+    latency: LatencyTable,
+    budgets: tuple[float, ...],
+    archs: Sequence[Arch],
+) -> Front:
+    members = Members.of(space, archs)
+    ms, top1 = np.array(_predict(latency, archs)), accuracy.predict_all(members)
+    described = {**accuracy.to_json(), "search": "all members"}
+    count = len(members)
+    return _predicted_front(space, latency, members, top1, ms, budgets, described, examined=count, total=count)
+
+
+def _predicted_front(
+    space: Space,
+    latency: LatencyTable,
+    members: Members,
+    top1: np.ndarray,
+    ms: np.ndarray,
+    budgets: tuple[float, ...],
+    described: dict[str, object],
+    *,
+    examined: int,
+    total: int,
+) -> Front:
     archs = [(members.arch(space, i), i) for i in np.flatnonzero(pareto(ms, top1.astype(np.float64))).tolist()]
     return Front(
         space=space,

@@ -170,6 +170,21 @@ class Front:
         )
 
     @property
+    def predicted(self) -> bool:
+        """Whether the accuracies are predictions and not measurements."""
+        return self.examined is not None
+
+    @property
+    def coverage(self) -> str:
+        """How many members, resolutions counted, were looked at, in words."""
+        if self.accuracy.get("search") == "evolution":
+            return f"{self.examined:,} evaluations in an evolution over {self.total:,} candidates"
+        if self.total == 1:
+            return "the only candidate"
+        count = len(self.candidates) if self.examined is None else self.examined
+        return f"all {count:,} candidates" if count == self.total else f"{count:,} of {self.total:,} candidates"
+
+    @property
     def _covered(self) -> dict[str, int]:
         if self.examined is None:
             return {"measured": len(self.candidates), "of": self.total}

@@ -20,6 +20,15 @@ _BLOCKS = 20
 _INPUTS = 128
 _LAYERS = ("0", "2", "4", "6")
 _SHAPES = ((400, _INPUTS), (400, 400), (400, 400), (1, 400))
+_MADE_FOR: dict[str, tuple[Any, ...]] = {
+    "classes": (1000,),
+    "width_mult": (1.0, 1.2),
+    "profile": ("mobile",),
+    "input_size": (224,),
+    "strides": (None,),
+}
+"""Settings of the spaces that it knows, the usual value first."""
+
 _FIRST_RESOLUTION, _RESOLUTION_STEP, _RESOLUTIONS = 112, 16, 8
 
 
@@ -32,7 +41,7 @@ class AccuracyPredictor:
     the Once-for-All space of width 1.2 (arXiv:1908.09791), so for every other space its numbers are an extrapolation.
 
     Args:
-      space: A ``mobilenet_v3`` space with stages of at most four blocks.
+      space: A ``mobilenet_v3`` space as published: width 1.0 or 1.2, profile mobile, its own strides, 1000 classes.
       weights: Arrays by published name: ``0.weight`` float ``[400, 128]``, ``0.bias`` and so on.
 
     Raises:
@@ -43,6 +52,11 @@ class AccuracyPredictor:
         fits = space.block_spans[-1].stop == _BLOCKS and all(span.stop - span.start == 4 for span in space.block_spans)
         if space.family != "mobilenet_v3" or not fits:
             raise InputError(f"The accuracy predictor is for the mobilenet_v3 family only. Received: space={space!r}")
+        if any(space.settings.get(name, known[0]) not in known for name, known in _MADE_FOR.items()):
+            raise InputError(
+                "The accuracy predictor is for ImageNet's 1000 classes, width_mult 1.0 or 1.2, profile mobile and the "
+                f"published strides; measure accuracies of other spaces. Received: space={space!r}"
+            )
         self.space = space
         self._layers = []
         for name, shape in zip(_LAYERS, _SHAPES):

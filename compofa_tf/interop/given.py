@@ -1,0 +1,115 @@
+"""The space that a user gives for a checkpoint: settings as text, or the file of another run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compofa_tf import families, files, settings
+from compofa_tf.errors import InputError
+from compofa_tf.interop.checkpoints import KernelMatrices, recognise
+from compofa_tf.recipe import Recipe, SpaceSettings
+from compofa_tf.space import Space
+
+_KINDS = ("supernet", "recipe", "front", "latency_table", "accuracy_table")
+_CLASSIFIER = "classifier.linear.weight"
+
+
+def given_space(text: str, tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatrices = "drop") -> Space:
+    """Returns the space that a text means for a checkpoint.
+
+    Args:
+      text: Settings, ``"coupling=independent,kernel=elastic"``: those of the recognised space are changed, or those of
+        a family of their own when ``family=`` names another one. Or the path of a work directory, or of a JSON file
+        that names a space: ``recipe.json``, ``supernet.json``, a front, a table.
+      tensors: The checkpoint, from ``read_checkpoint``: its number of classes, and what is recognised in it.
+      kernel_matrices: See ``import_torch``.
+
+    Raises:
+      InputError: For an unknown setting (near matches are named), a value of the wrong type, or a file without a space.
+    """
+    if Path(text).exists():
+        return _space_in(Path(text), classes=_classes(tensors))
+    if "=" not in text:
+        near = difflib.get_close_matches(text, families.names(), n=1)
+        hint = f"did you mean family={near[0]}?" if near else "for example family=mobilenet_v3,kernel=elastic"
+        raise InputError(
+            "A space is given as settings, or as the path of a work directory or of the JSON file of one; "
+            f"{hint} Received: --space {text}"
+        )
+    return _from_settings(_parsed(text), tensors, kernel_matrices)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The settings in a text; a part without an equals sign goes on with the list before it."""
+    hints = {**typing.get_type_hints(SpaceSettings), "classes": int}
+    texts: dict[str, str] = {}
+    key = ""
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not equals and key:
+            texts[key] += f",{name}"
+            continue
+        key = name
+        if key not in hints or not equals:
+            raise InputError(settings.unknown(key, list(hints)))
+        if key in texts:
+            raise InputError(f"--space has two values for {key}; only one can be meant. Received: --space {text}")
+        texts[key] = value
+    found = {key: settings.parse(value, hints[key], key) for key, value in texts.items()}
+    family = found.get("family")
+    if family is not None and family not in families.names():
+        near = difflib.get_close_matches(family, families.names(), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(families.names())}."
+        raise InputError(f"There is no such family; {hint} Received: family={family}")
+    return found
+
+
+def _from_settings(found: dict[str, Any], tensors: Mapping[str, np.ndarray], matrices: KernelMatrices) -> Space:
+    base: dict[str, Any] = {"classes": _classes(tensors)}
+    family = found.pop("family", None)
+    try:
+        recognised = recognise(tensors, kernel_matrices=matrices)
+    except InputError:
+        if family is None:
+            raise
+    else:
+        if family in (None, recognised.family):
+            family, base = recognised.family, dict(recognised.settings)
+    return families.get(family, **{**base, **found})
+
+
+def _classes(tensors: Mapping[str, np.ndarray]) -> int:
+    if _CLASSIFIER not in tensors:
+        raise InputError(f"The checkpoint lacks {_CLASSIFIER}; it is truncated or of another network.")
+    return int(tensors[_CLASSIFIER].shape[0])
+
+
+def _space_in(path: Path, *, classes: int) -> Space:
+    if path.is_dir():
+        places = [path / "supernet" / "supernet.json", path / "supernet.json", path / "recipe.json"]
+        file = next((place for place in places if place.exists()), None)
+        if file is None:
+            raise InputError(f"{path} is no work directory: it has no recipe.json; give another --space.")
+        path = file
+    kind = _kind_of(path)
+    content = files.read_json(path, kind=kind)
+    if kind == "recipe":
+        return Recipe.from_json(content.get("recipe", {})).space.build(classes=classes)
+    return Space.from_json(content.get("space"))
+
+
+def _kind_of(path: Path) -> str:
+    """The kind that a JSON file says it is; of a file that says none of those with a space, one that it is not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return "recipe"
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if kind in _KINDS else "recipe"
