@@ -17,8 +17,8 @@ from compofa_tf.latency.table import LatencyTable
 from compofa_tf.progress import say
 from compofa_tf.recipe import Recipe
 from compofa_tf.search.accuracy import AccuracyTable
-from compofa_tf.search.exact import search
 from compofa_tf.search.front import Candidate, Front
+from compofa_tf.search.searching import search
 from compofa_tf.space import Arch, Space
 
 if TYPE_CHECKING:
