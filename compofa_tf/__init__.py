@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from compofa_tf.recipe import Recipe
     from compofa_tf.reports import report
     from compofa_tf.search.accuracy import AccuracyTable
-    from compofa_tf.search.exact import search
     from compofa_tf.search.front import Front
+    from compofa_tf.search.searching import search
     from compofa_tf.space import Space
     from compofa_tf.subnet import extract
     from compofa_tf.supernet import Supernet

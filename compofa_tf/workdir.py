@@ -19,8 +19,8 @@ from compofa_tf.recipe import Recipe
 from compofa_tf.search import sources
 from compofa_tf.search.accuracy import AccuracyTable
 from compofa_tf.search.evolution import Evolution
-from compofa_tf.search.exact import MOST_ENUMERATED, search
 from compofa_tf.search.front import Front
+from compofa_tf.search.searching import MOST_ENUMERATED, search
 from compofa_tf.space import Arch, Space
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ for arch in (space.smallest(128), space.largest(128)):
     accuracy.add(AccuracyRecord(arch, sum(arch.depths) / 100, 1.0, 100))
 front = ct.search(space, accuracy=accuracy, latency=Latency(space), budgets_ms=(12, 30))
 print(type(front) is ct.Front, [point.id for point in front.chosen.values()])
-print(ct.search.search is ct.search.exact.search, "tensorflow" in sys.modules)
+print(ct.search.search is ct.search.searching.search, "tensorflow" in sys.modules)
 """
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from compofa_tf.search.accuracy import AccuracyRecord, AccuracyTable, wilson_interval
 from compofa_tf.search.budgets import default_budgets, pareto
 from compofa_tf.search.evolution import Evolution
-from compofa_tf.search.exact import search
 from compofa_tf.search.front import Candidate, Front
 from compofa_tf.search.predictor import AccuracyPredictor
+from compofa_tf.search.searching import search
 
 __all__ = [
     "AccuracyPredictor",
@@ -31,7 +31,7 @@ class _CallableModule(types.ModuleType):
     """Lets ``compofa_tf.search`` be this package and, as the public name says, the function ``search``."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Front:
-        """Runs ``compofa_tf.search.exact.search``."""
+        """Runs ``compofa_tf.search.searching.search``."""
         return search(*args, **kwargs)
 
 

@@ -3,7 +3,8 @@
 The algorithm of Once-for-All and CompOFA (arXiv:1908.09791, section 3.3; arXiv:2104.12642, section 4): a population
 keeps its best quarter, and fills up with mutated and crossed-over parents that keep the latency budget. Here a
 generation is computed all at once, and all budgets share what they evaluate: what was found for a tight budget may be
-the best for a loose one. At the end every change of one or two choices of the best members is tried.
+the best for a loose one. A population prefers not to be full of members of one resolution and depths, and every few
+generations a local search improves the best of its kinds (``search.refining``).
 """
 
 from __future__ import annotations
@@ -20,22 +21,23 @@ from compofa_tf import files
 from compofa_tf.errors import InputError
 from compofa_tf.search.members import Latencies, Members
 from compofa_tf.search.predictor import AccuracyPredictor
+from compofa_tf.search.refining import refine
 from compofa_tf.space import Space
 
 KIND = "evolution_state"
 _ATTEMPTS = 100
 _CHILD_ATTEMPTS = 4
-_FINISHING_ROUNDS = 10
-_SAVED_EVERY = 50
+_ALIKE = 10
+"""Members of one resolution and depths of which a population keeps the best before it keeps more of them."""
+_SAVED_EVERY = 20
 
 
 @dataclass(frozen=True)
 class Evolution:
     """Settings of the search.
 
-    Published: a population of 100, 500 generations for each budget by itself, probability 0.1. Budgets that share what
-    they evaluate need fewer generations; a larger population and more mutation get stuck less often
-    (``benchmarks/search.py``).
+    Published: a population of 100, 500 generations for each budget by itself. Budgets that share what they evaluate,
+    and a local search, need fewer generations; a larger population gets stuck less often (``benchmarks/search.py``).
 
     Attributes:
       population: Members that each budget keeps.
@@ -43,14 +45,16 @@ class Evolution:
       parents: Share of the population that has children.
       mutated: Share of the population that is replaced by mutated parents; the rest are crossed over.
       probability: Chance of each choice (depth of a stage, expand ratio and kernel of a block, resolution) to mutate.
+      refined_every: Generations between two local searches; one more follows the last generation.
       seed: Of all randomness.
     """
 
     population: int = 200
-    generations: int = 180
+    generations: int = 60
     parents: float = 0.25
     mutated: float = 0.5
-    probability: float = 0.15
+    probability: float = 0.1
+    refined_every: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -60,6 +64,8 @@ class Evolution:
                 "Evolution needs a population of at least 4 and no negative number of generations. "
                 f"Received: population={self.population}, generations={self.generations}"
             )
+        if self.refined_every < 1:
+            raise InputError(f"refined_every must be at least 1. Received: refined_every={self.refined_every}")
         for name in ("parents", "mutated", "probability"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"{name} must be in (0, 1]. Received: {name}={getattr(self, name)!r}")
@@ -75,17 +81,23 @@ class Population:
         self.latency = np.zeros(0, np.float64)
         self.evaluated = 0
 
+    def unknown(self, members: Members) -> np.ndarray:
+        """Returns the indices of the members that are not kept here, of equal ones the first."""
+        kept = np.zeros(0, np.uint64) if self.members is None else self.members.keys()
+        _, first = np.unique(np.concatenate([kept, members.keys()]), return_index=True)
+        return np.sort(first[first >= len(kept)]) - len(kept)
+
     def add(self, members: Members, accuracy: np.ndarray, latency: np.ndarray) -> None:
-        """Takes in members and forgets those that are among the best of no budget."""
+        """Takes in ``unknown`` members and forgets those that are among the best of no budget."""
         joined = members if self.members is None else Members.joined([self.members, members])
         accuracy, latency = np.concatenate([self.accuracy, accuracy]), np.concatenate([self.latency, latency])
-        _, first = np.unique(joined.keys(), return_index=True)
-        first = first[np.lexsort((first, latency[first], -accuracy[first]))]
-        kept = np.zeros(len(first), bool)
+        order = np.lexsort((latency, -accuracy))
+        kinds, latency = joined.kinds()[order], latency[order]
+        kept = np.zeros(len(order), bool)
         for budget_ms in self.budgets:
-            kept[np.flatnonzero(latency[first] <= budget_ms)[: self.size]] = True
-        best = first[kept]
-        self.members, self.accuracy, self.latency = joined[best], accuracy[best], latency[best]
+            kept[_varied(kinds, latency <= budget_ms)[: self.size]] = True
+        best = order[kept]
+        self.members, self.accuracy, self.latency = joined[best], accuracy[best], latency[kept]
         self.evaluated += len(members)
 
     @property
@@ -96,106 +108,114 @@ class Population:
         return self.members
 
     def best(self, budget_ms: float, count: int) -> Members:
-        """The most accurate members within a budget."""
-        return self.evaluated_members[np.flatnonzero(self.latency <= budget_ms)[:count]]
+        """The most accurate members within a budget, those first of which no more than ten are of one kind."""
+        found = self.evaluated_members
+        return found[_varied(found.kinds(), self.latency <= budget_ms)[:count]]
+
+
+def _varied(kinds: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Returns the indices of allowed entries in their order, but those last that follow many others of their kind."""
+    places = np.flatnonzero(allowed)
+    order = np.argsort(kinds[places], kind="stable")
+    ordered = kinds[places][order]
+    before = np.empty(len(places), np.int64)
+    before[order] = np.arange(len(places)) - np.searchsorted(ordered, ordered)
+    return places[np.argsort(before >= _ALIKE, kind="stable")]
 
 
 class Variation:
     """Draws, mutates and crosses members of a space.
 
-    A member is drawn with an entry for every block, dropped or not, so that a stage that grows deeper has something to
-    grow by; ``_settled`` then drops what the depths drop and gives a compound stage the ratio of its depth.
+    Members are varied as rows of genes: a matrix of one column per choice (depth of each stage, expand ratio of each
+    block, kernel of each block, resolution). A row is drawn with an entry for every block, dropped or not, so that a
+    stage that grows deeper has something to grow by; ``members`` then drops what the depths drop and gives a compound
+    stage the ratio of its depth.
     """
 
     def __init__(self, space: Space, resolutions: Sequence[int], rng: np.random.Generator) -> None:
         self.space, self.rng = space, rng
         self.resolutions = np.array(resolutions, np.int64)
-        self._spans = space.block_spans
-        self._depths = [np.array(stage.depths) for stage in space.stages]
-        self._ratio_of_depth = []
-        for stage in space.stages:
-            ratios = np.zeros(max(stage.depths) + 1)
-            for depth, ratio in stage.choices:
-                ratios[depth] = ratio
-            self._ratio_of_depth.append(ratios)
-        self._expands = [np.array(sorted(set(stage.expands)), np.float64) for stage in space.stages]
+        sizes = [span.stop - span.start for span in space.block_spans]
+        self._stage_of = np.repeat(np.arange(len(sizes)), sizes)
+        self._place_in_stage = np.concatenate([np.arange(size) for size in sizes])
         elastic = space.kernel == "elastic"
-        self._kernels = [np.array(sorted(stage.kernels) if elastic else [stage.kernel]) for stage in space.stages]
+        expands = [sorted(set(stage.expands)) for stage in space.stages]
+        kernels = [sorted(stage.kernels) if elastic else [stage.kernel] for stage in space.stages]
+        self.options: list[Sequence[float]] = [
+            *(stage.depths for stage in space.stages),
+            *(expands[number] for number in self._stage_of),
+            *(kernels[number] for number in self._stage_of),
+            resolutions,
+        ]
+        self._counts = np.array([len(options) for options in self.options], np.float64)
+        self._table = np.zeros((len(self.options), int(self._counts.max())))
+        for column, options in enumerate(self.options):
+            self._table[column, : len(options)] = options
+        self._ratio_of_depth = np.zeros((len(sizes), 1 + max(max(stage.depths) for stage in space.stages)))
+        for number, stage in enumerate(space.stages):
+            for depth, ratio in stage.choices:
+                self._ratio_of_depth[number, depth] = ratio
 
     def draw(self, count: int) -> Members:
         """Draws members: every choice uniform and independent."""
-        return self._settled(self._draw_full(count))
+        return self.members(self._drawn(count))
 
     def mutate(self, parents: Members, probability: float) -> Members:
         """Replaces each choice with some probability by a new one."""
-        return self._mixed(parents, self._draw_full(len(parents)), probability)
+        genes = self.genes(parents)
+        return self.members(np.where(self._chance(genes.shape) < probability, self._drawn(len(genes)), genes))
 
     def cross(self, one: Members, other: Members) -> Members:
         """Takes each choice from one of two parents."""
-        return self._mixed(one, other, 0.5)
+        first, second = self.genes(one), self.genes(other)
+        return self.members(np.where(self._chance(first.shape) < 0.5, second, first))
 
-    def _draw_full(self, count: int) -> Members:
-        """Draws members whose dropped blocks keep their entries."""
-        sizes = [span.stop - span.start for span in self._spans]
-        return Members(
-            np.stack([self.rng.choice(options, count) for options in self._depths], 1),
-            np.concatenate([self.rng.choice(options, (count, n)) for options, n in zip(self._expands, sizes)], 1),
-            np.concatenate([self.rng.choice(options, (count, n)) for options, n in zip(self._kernels, sizes)], 1),
-            self.rng.choice(self.resolutions, count),
-        )
+    def _chance(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.rng.random(shape, np.float32)
 
-    def _mixed(self, one: Members, other: Members, share: float) -> Members:
-        def pick(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return np.where(self.rng.random(a.shape) < share, b, a)
+    def _drawn(self, count: int) -> np.ndarray:
+        """Draws genes, float64 ``[count, columns]``."""
+        columns = np.arange(len(self.options))
+        return self._table[columns, (self._chance((count, len(columns))) * self._counts).astype(np.intp)]
 
-        one, other = self._filled(one), self._filled(other)
-        full = Members(
-            pick(one.depths, other.depths),
-            pick(one.expands, other.expands),
-            pick(one.kernels, other.kernels),
-            pick(one.resolutions, other.resolutions),
-        )
-        return self._settled(full)
+    def changes(self, member: Members, fillings: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the columns and new values of all changes of one choice that matters, ``[changes]`` each.
 
-    def _filled(self, members: Members) -> Members:
-        """Draws the entries of dropped blocks."""
-        spare, kept = self._draw_full(len(members)), members.kernels > 0
-        return Members(
-            members.depths,
-            np.where(kept, members.expands, spare.expands),
-            np.where(kept, members.kernels, spare.kernels),
-            members.resolutions,
-        )
-
-    def neighbours(self, member: Members) -> Members:
-        """Returns all members that differ from one in one or two choices; they may be alike once settled."""
-        edits = [
-            ("resolutions", (), self.resolutions),
-            *(("depths", (number,), options) for number, options in enumerate(self._depths)),
+        Changes of a depth come ``fillings`` times, for as many drawings of the blocks that are added.
+        """
+        (now,), stages, blocks = self.genes(member), len(self.space.stages), len(self._stage_of)
+        kept = member.kernels[0] > 0
+        matters = np.concatenate([np.ones(stages, bool), kept, kept, [True]])
+        if self.space.coupling == "compound":
+            matters[stages : stages + blocks] = False
+        found = [
+            (column, value)
+            for column, options in enumerate(self.options)
+            for value in options
+            if matters[column] and value != now[column]
+            for _ in range(fillings if column < stages else 1)
         ]
-        for name, by_stage in (("expands", self._expands), ("kernels", self._kernels)):
-            for span, options in zip(self._spans, by_stage):
-                edits += [(name, (block,), options) for block in range(span.start, span.stop)]
-        single = [(name, place, value) for name, place, options in edits if len(options) > 1 for value in options]
-        first, second = np.triu_indices(len(single))
-        one = self._filled(member)
-        rows = np.zeros(len(first), np.int64)
-        found = Members(one.depths[rows], one.expands[rows], one.kernels[rows], one.resolutions[rows])
-        for number, (name, place, value) in enumerate(single):
-            getattr(found, name)[(np.flatnonzero((first == number) | (second == number)), *place)] = value
-        return self._settled(found)
+        columns, values = zip(*found) if found else ((), ())
+        return np.array(columns, np.intp), np.array(values, np.float64)
 
-    def _settled(self, full: Members) -> Members:
-        """Returns members of the space: dropped blocks are 0, compound stages have the ratio of their depth."""
-        depths, expands, kernels = full.depths, full.expands.copy(), full.kernels.copy()
-        for number, span in enumerate(self._spans):
-            depth = depths[:, number, np.newaxis]
-            if self.space.coupling == "compound":
-                expands[:, span] = self._ratio_of_depth[number][depth]
-            kept = np.arange(span.stop - span.start) < depth
-            expands[:, span] = np.where(kept, expands[:, span], 0)
-            kernels[:, span] = np.where(kept, kernels[:, span], 0)
-        return Members(depths, expands, kernels, full.resolutions)
+    def genes(self, members: Members) -> np.ndarray:
+        """Returns members as genes, float64 ``[count, columns]``; those of dropped blocks are drawn."""
+        found = np.concatenate(
+            [members.depths, members.expands, members.kernels, members.resolutions[:, np.newaxis]], 1, dtype=np.float64
+        )
+        return np.where(found == 0, self._drawn(len(found)), found)
+
+    def members(self, genes: np.ndarray) -> Members:
+        """Returns the members that rows of genes stand for: without what their depths drop."""
+        stages, blocks = len(self.space.stages), len(self._stage_of)
+        depths = genes[:, :stages].astype(np.int64)
+        of_block = depths[:, self._stage_of]
+        kept = self._place_in_stage < of_block
+        expands = genes[:, stages : stages + blocks]
+        if self.space.coupling == "compound":
+            expands = self._ratio_of_depth[self._stage_of, of_block]
+        kernels = genes[:, stages + blocks : stages + 2 * blocks].astype(np.int64)
+        return Members(depths, np.where(kept, expands, 0.0), np.where(kept, kernels, 0), genes[:, -1].astype(np.int64))
 
 
 def evolve(
@@ -237,29 +257,26 @@ def evolve(
 
     def consider(members: Members) -> None:
         ms = latency.predict_all(members)
-        kept = ms <= found.budgets[-1]
-        found.add(members[kept], accuracy.predict_all(members[kept]).astype(np.float64), ms[kept])
+        fast = np.flatnonzero(ms <= found.budgets[-1])
+        new = fast[found.unknown(members[fast])]
+        found.add(members[new], accuracy.predict_all(members[new]).astype(np.float64), ms[new])
+
+    def improve() -> None:
+        refine(found, variation, accuracy=accuracy, latency=latency, consider=consider)
 
     start = _resume(path, header, space, found, rng)
     if start is None:
         start = 0
         _begin(space, variation, found, consider, settings, latency)
-    for generation in range(start, settings.generations):
+    for generation in range(start + 1, settings.generations + 1):
         consider(_children(found, variation, settings, latency))
-        if path is not None and (generation + 1) % _SAVED_EVERY == 0:
-            _save(path, header, space, found, rng, generation + 1)
-    for budget_ms in found.budgets:
-        _finish(found, budget_ms, variation, consider)
+        if generation % settings.refined_every == 0:
+            improve()
+        if path is not None and generation % _SAVED_EVERY == 0:
+            _save(path, header, space, found, rng, generation)
+    if settings.generations == 0 or settings.generations % settings.refined_every:
+        improve()
     return found
-
-
-def _finish(found: Population, budget_ms: float, variation: Variation, consider: Any) -> None:
-    """Changes one or two choices of the best member as long as that makes it better: the last step of evolution."""
-    for _ in range(_FINISHING_ROUNDS):
-        best = found.best(budget_ms, 1)
-        consider(variation.neighbours(best))
-        if np.array_equal(found.best(budget_ms, 1).keys(), best.keys()):
-            break
 
 
 def _begin(

@@ -95,6 +95,13 @@ class Members:
             widths=self.widths[index].tolist(),
         )
 
+    def kinds(self) -> np.ndarray:
+        """Returns a number per subnet, equal for those of equal resolution and depths: int64 ``[count]``."""
+        numbers = self.resolutions
+        for depths in self.depths.T:
+            numbers = 16 * numbers + depths
+        return numbers
+
     def keys(self) -> np.ndarray:
         """Returns a 64-bit number per subnet, equal for equal subnets and, as good as surely, only for them."""
         columns = [self.resolutions[:, np.newaxis], self.depths, self.kernels, self.widths, self.expands.view(np.int64)]

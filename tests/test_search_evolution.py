@@ -1,0 +1,222 @@
+"""The parts of the evolution: who is kept, who has children, what a local search looks at, what a front records."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from compofa_tf import families
+from compofa_tf.errors import InputError
+from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables
+from compofa_tf.search import AccuracyPredictor, Evolution, evolution, refining, search
+from compofa_tf.search.evolution import Population, Variation, evolve
+from compofa_tf.search.members import Latencies, Members
+
+SPACES = {
+    "compofa": families.mobilenet_v3(),
+    "compofa-elastic": families.mobilenet_v3(kernel="elastic"),
+    "ofa": families.mobilenet_v3(coupling="independent", kernel="elastic"),
+}
+SIDES = (160, 192, 224)
+TABLES = published_lookup_tables()
+
+
+def predictors(name):
+    space = SPACES[name]
+    table = latency_from_lookup(space, TABLES, resolutions=SIDES)
+    return AccuracyPredictor.published(space), Latencies(space, table, SIDES)
+
+
+def variation(name, seed=0):
+    return Variation(SPACES[name], SIDES, np.random.default_rng(seed))
+
+
+def ids(name, members):
+    return [SPACES[name].id(members.arch(SPACES[name], index)) for index in range(len(members))]
+
+
+# The population
+
+
+def test_published_shares_are_the_defaults():
+    settings = Evolution()
+    assert (settings.parents, settings.mutated, settings.probability) == (0.25, 0.5, 0.1)
+
+
+def test_budgets_share_what_they_evaluate():
+    members = variation("ofa").draw(3)
+    found = Population((15.0, 30.0), 4)
+    found.add(members, np.array([0.7, 0.8, 0.9]), np.array([10.0, 20.0, 40.0]))
+    assert ids("ofa", found.best(15, 9)) == ids("ofa", members[[0]])
+    assert ids("ofa", found.best(30, 9)) == ids("ofa", members[[1, 0]])
+    assert len(found.evaluated_members) == 2 and found.evaluated == 3
+
+
+def test_known_members_and_repetitions_are_not_evaluated_again():
+    members = variation("ofa").draw(6)
+    found = Population((15.0,), 9)
+    assert found.unknown(members).tolist() == list(range(6))
+    found.add(members[:3], np.full(3, 0.5), np.full(3, 9.0))
+    assert found.unknown(members[np.array([4, 1, 3, 4, 3, 0])]).tolist() == [0, 2]
+
+
+def test_population_prefers_members_of_several_kinds_and_is_full_all_the_same():
+    draw = variation("ofa")
+    crowd, other = draw.draw(400), draw.draw(400)
+    crowd, other = crowd[crowd.resolutions == 160][:30], other[other.resolutions == 224][:5]
+    alike = Members(crowd.depths * 0 + 2, crowd.expands, crowd.kernels, crowd.resolutions)
+    found = Population((50.0,), 20)
+    found.add(Members.joined([alike, other]), np.linspace(0.9, 0.5, 35), np.full(35, 20.0))
+    assert found.accuracy.tolist() == sorted(found.accuracy, reverse=True) and len(found.accuracy) == 20
+    best = found.best(50, 20)
+    assert best.resolutions.tolist() == [160] * evolution._ALIKE + [224] * 5 + [160] * 5
+
+
+def test_every_random_starter_enters_the_population(monkeypatch):
+    monkeypatch.setattr(evolution, "refine", lambda *args, **kwargs: None)
+    accuracy, latency = predictors("ofa")
+    settings = Evolution(population=10, generations=0)
+    common = {"accuracy": accuracy, "latency": latency, "budgets_ms": (1000,), "resolutions": SIDES}
+    found = evolve(SPACES["ofa"], settings=settings, **common)
+    starters = variation("ofa", seed=settings.seed).draw(40)
+    assert found.evaluated == 40 + len(SIDES)
+    best = np.sort(accuracy.predict_all(starters))[::-1][:10].astype(np.float64)
+    np.testing.assert_allclose(found.accuracy, best, rtol=0, atol=1e-6)
+
+
+# Children
+
+
+@pytest.mark.parametrize("name", ["compofa", "ofa"])
+def test_mutation_replaces_a_tenth_of_the_choices(name):
+    draw = variation(name)
+    parents = draw.draw(20_000)
+    children = draw.mutate(parents, 0.1)
+    changed = (children.depths != parents.depths).mean(), (children.resolutions != parents.resolutions).mean()
+    # A new value is the old one in a third of the cases; five standard deviations of the resolutions are 0.009.
+    assert changed == pytest.approx((0.1 * 2 / 3, 0.1 * 2 / 3), abs=0.009)
+
+
+def test_children_keep_the_budget_that_their_parents_are_of():
+    accuracy, latency = predictors("ofa")
+    draw, found = variation("ofa"), Population((18.0, 30.0), 40)
+    members = draw.draw(2000)
+    ms = latency.predict_all(members)
+    found.add(members[ms <= 30], accuracy.predict_all(members[ms <= 30]).astype(np.float64), ms[ms <= 30])
+    children = evolution._children(found, draw, Evolution(population=40), latency)
+    ms = latency.predict_all(children)
+    # 20 mutated and 10 crossed over of each budget, less those for which no attempt kept it.
+    assert 50 < len(children) <= 60 and ms.max() <= 30 and (ms <= 18).sum() >= 25
+
+
+# The local search
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_neighbours_are_members_and_hold_every_change_of_one_choice(name):
+    space, draw, (accuracy, latency) = SPACES[name], variation(name), predictors(name)
+    member = Members.of(space, [space.arch(depths=3, resolution=192, **free(name))])
+    budget_ms = float(latency.predict_all(member)[0]) + 0.5
+    found = refining.neighbours(member, budget_ms, draw, accuracy, latency)
+    names = ids(name, found)
+    single = {
+        space.id(space.arch(depths=3, resolution=192, **changed)) for changed in one_changed(name, space.block_spans)
+    }
+    assert single <= set(names)
+    assert {space.id(space.arch(depths=3, resolution=side, **free(name))) for side in (160, 224)} <= set(names)
+
+
+def free(name):
+    """Choices besides the depths, the same for every block."""
+    return {"compofa": {}, "compofa-elastic": {"kernels": 5}, "ofa": {"kernels": 5, "expands": 4}}[name]
+
+
+def one_changed(name, spans):
+    """``free`` with another value at one kept block."""
+    for key, options in (("kernels", (3, 7)), ("expands", (3, 6))):
+        if key not in free(name):
+            continue
+        for span in spans:
+            for block in range(span.start, span.start + 3):
+                for value in options:
+                    values = [free(name)[key]] * spans[-1].stop
+                    values[block] = value
+                    yield {**free(name), key: values}
+
+
+def test_combinations_that_break_the_budget_are_repaired():
+    name = "ofa"
+    space, draw, (accuracy, latency) = SPACES[name], variation(name), predictors(name)
+    member = Members.of(space, [space.arch(depths=3, resolution=192, kernels=5, expands=4)])
+    budget_ms = float(latency.predict_all(member)[0])
+    found = refining.neighbours(member, budget_ms, draw, accuracy, latency)
+    fits = latency.predict_all(found) <= budget_ms
+    differing = (found.kernels != member.kernels).sum(1) + (found.expands != member.expands).sum(1)
+    assert (fits & (differing > 2)).sum() >= 50
+    assert accuracy.predict_all(found[fits]).max() > accuracy.predict_all(member)[0]
+
+
+def test_after_the_local_search_no_change_of_one_choice_is_better():
+    name = "compofa-elastic"
+    space, (accuracy, latency) = SPACES[name], predictors(name)
+    settings = Evolution(population=20, generations=3)
+    found = evolve(space, accuracy=accuracy, latency=latency, budgets_ms=(20, 28), resolutions=SIDES, settings=settings)
+    for budget_ms in found.budgets:
+        best = found.best(budget_ms, 1)
+        others = refining.neighbours(best, budget_ms, variation(name), accuracy, latency)
+        alike = (others.depths == best.depths).all(1)
+        changed = (others.kernels != best.kernels).sum(1) + (others.resolutions != best.resolutions)
+        others = others[alike & (changed == 1)]
+        others = others[latency.predict_all(others) <= budget_ms]
+        assert len(others) > 5
+        assert accuracy.predict_all(others).max() <= accuracy.predict_all(best)[0] + 1e-6
+
+
+def test_a_space_with_one_resolution_and_nothing_to_change_but_depths_is_searched():
+    space = SPACES["compofa"]
+    table = latency_from_lookup(space, TABLES, resolutions=(192,))
+    inputs = {"accuracy": AccuracyPredictor.published(space), "latency": table, "budgets_ms": (20, 28)}
+    evolved = search(space, **inputs, evolution=Evolution(population=20, generations=10))
+    assert evolved.chosen == search(space, **inputs).chosen
+
+
+# What the original gets wrong
+
+
+def test_fronts_record_the_caveats_of_tables_and_predictor(tmp_path):
+    space = SPACES["compofa"]
+    table = latency_from_lookup(space, TABLES, resolutions=SIDES)
+    front = search(space, accuracy=AccuracyPredictor.published(space), latency=table, budgets_ms=(20,))
+    front.save(tmp_path / "front.json")
+    content = json.loads((tmp_path / "front.json").read_text())
+    assert content["latency"]["conditions"]["caveat"] == "the rows describe networks of width 1.2; this space has 1.0"
+    assert "width 1.2; other spaces are an extrapolation" in content["accuracy"]["caveat"]
+
+
+def test_a_latency_is_never_that_of_another_resolution():
+    space = SPACES["ofa"]
+    table = latency_from_lookup(space, TABLES, resolutions=SIDES)
+    archs = [space.arch(depths=3, kernels=5, expands=4, resolution=side) for side in SIDES]
+    apart = [
+        latency_from_lookup(space, TABLES, resolutions=(arch.resolution,)).predict(arch)  # a table of its own
+        for arch in archs
+    ]
+    assert [table.predict(arch) for arch in (*archs, *archs)] == apart * 2
+    assert sorted(set(apart)) == apart
+
+
+def test_resolutions_that_look_alike_to_the_predictor():
+    space = SPACES["compofa"]
+    predictor = AccuracyPredictor.published(space)
+    values = [predictor.predict(space.arch(depths=3, resolution=side)) for side in (160, 164, 168, 172, 176)]
+    assert values[:4] == [values[0]] * 4 and values[4] != values[0]
+
+
+@pytest.mark.parametrize("space", [families.proxyless_nas(), families.mobilenet_v3(width_mult=1.2)])
+def test_predictor_of_another_space_is_refused(space):
+    own = SPACES["compofa"]
+    table = latency_from_lookup(own, TABLES, resolutions=SIDES)
+    with pytest.raises(InputError, match=r"family only|of another space"):
+        search(own, accuracy=AccuracyPredictor.published(space), latency=table, budgets_ms=(20,))
