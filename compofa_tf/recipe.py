@@ -112,6 +112,10 @@ class Phase:
       subnets: Subnets sampled per step; their gradients are summed.
       kd_ratio: Weight of the teacher's soft labels against the true ones; 0 trains without a teacher.
       depths: Depths that stages may take in this phase; empty: all of them.
+      expands: Expand ratios that blocks may take, where depths do not decide them; empty: all of them.
+      kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them.
+      sort_channels: Stage of ``reorganize.sort_channels`` before the first step: 0 sorts all middle channels of every
+        block by importance, 1 those within the second-largest expand ratio only, and so on. None: not sorted.
     """
 
     epochs: int
@@ -120,6 +124,9 @@ class Phase:
     subnets: int = 4
     kd_ratio: float = 1.0
     depths: tuple[int, ...] = ()
+    expands: tuple[float, ...] = field(default=(), metadata=settings.ADDED)
+    kernels: tuple[int, ...] = field(default=(), metadata=settings.ADDED)
+    sort_channels: int | None = field(default=None, metadata=settings.ADDED)
 
     def __post_init__(self) -> None:
         """Rejects impossible schedules."""
@@ -131,7 +138,14 @@ class Phase:
         )
         settings.require(self, "subnets", self.subnets >= 1, "at least 1")
         settings.require(self, "kd_ratio", self.kd_ratio >= 0, "at least 0")
-        settings.require(self, "depths", all(depth >= 1 for depth in self.depths), "positive")
+        for name, values in self.limits.items():
+            settings.require(self, name, all(value > 0 for value in values), "positive")
+        settings.require(self, "sort_channels", self.sort_channels is None or self.sort_channels >= 0, "at least 0")
+
+    @property
+    def limits(self) -> dict[str, tuple[Any, ...]]:
+        """What the phase may sample, as keyword arguments of ``sampling.codes_at``."""
+        return {"depths": self.depths, "expands": self.expands, "kernels": self.kernels}
 
 
 @dataclass(frozen=True)
@@ -316,7 +330,7 @@ class Recipe:
     @functools.cached_property
     def hash(self) -> str:
         """16 hexadecimal digits that differ when any setting differs."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(settings.hashed(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:

@@ -76,6 +76,24 @@ def _describe(hint: Any) -> str:
     return plain.get(hint, f"a {getattr(hint, '__name__', hint)}")
 
 
+ADDED = {"added": True}
+"""Metadata of a field that a later version added: at its default it does not enter the hash."""
+
+
+def hashed(settings: Any) -> Any:
+    """Returns nested mappings of everything that decides a run; fields marked ``ADDED`` only where they are set."""
+    if isinstance(settings, tuple):
+        return [hashed(entry) for entry in settings]
+    if not dataclasses.is_dataclass(settings):
+        return settings
+    fields = [(entry, getattr(settings, entry.name)) for entry in dataclasses.fields(settings)]
+    return {
+        entry.name: hashed(value)
+        for entry, value in fields
+        if not entry.metadata.get("added") or value != entry.default
+    }
+
+
 def build(cls: Any, content: Any, where: str) -> Any:
     """Returns a dataclass from nested mappings; unknown and missing keys raise ``InputError``."""
     if not isinstance(content, dict):

@@ -226,6 +226,9 @@ class Space:
         resolution: int | None = None,
         resolutions: Sequence[int] | None = None,
         depth_weights: Sequence[float] | None = None,
+        depths: Sequence[int] = (),
+        expands: Sequence[Expand] = (),
+        kernels: Sequence[int] = (),
     ) -> Arch:
         """Draws a member as the papers do: a depth per stage, then what is free per block, each independently.
 
@@ -238,19 +241,24 @@ class Space:
           resolution: Side of the input; give this or ``resolutions``.
           resolutions: Sides to draw from uniformly.
           depth_weights: Relative weight of each depth choice, in the order of ``Stage.choices``; uniform when absent.
+          depths: Depths to draw from; empty: all. Where a stage has no choice, or none of these, they do not apply.
+          expands: Expand ratios to draw from, likewise, for what is free per block.
+          kernels: Kernel sides to draw from, likewise.
         """
         if resolution is None:
             if not resolutions:
                 raise InputError("sample needs a resolution or a list of resolutions to draw from.")
             resolution = int(resolutions[int(rng.integers(len(resolutions)))])
-        depths: list[int] = []
+        picked: list[int] = []
         drawn: tuple[list[Any], list[Any]] = ([], [])
         for stage in self.stages:
-            depths.append(stage.depths[_draw(rng, len(stage.depths), depth_weights)])
+            open_depths = limited(stage.depths, depths)
+            picked.append(open_depths[_draw(rng, len(open_depths), depth_weights)])
+            choices = [limited(*pair) for pair in zip(self._allowed(stage, picked[-1]), (expands, kernels))]
             for _ in range(max(stage.depths)):
-                for values, allowed in zip(drawn, self._allowed(stage, depths[-1])):
+                for values, allowed in zip(drawn, choices):
                     values.append(allowed[int(rng.integers(len(allowed))) if len(allowed) > 1 else 0])
-        return self.arch(depths=depths, expands=drawn[0], kernels=drawn[1], resolution=resolution)
+        return self.arch(depths=picked, expands=drawn[0], kernels=drawn[1], resolution=resolution)
 
     def enumerate(self, *, resolutions: Sequence[int]) -> Iterator[Arch]:
         """Yields every member at every resolution, lazily, in a fixed order.
@@ -409,6 +417,11 @@ class Space:
             piece, shape = cut_piece(units, shape)
             pieces.append(piece)
         return tuple(pieces)
+
+
+def limited(values: tuple[Any, ...], allowed: Sequence[Any]) -> tuple[Any, ...]:
+    """Returns the values that are allowed, in their order; all of them where that leaves none."""
+    return tuple(value for value in values if value in allowed) or values
 
 
 def _is_resolution(value: Any) -> bool:
