@@ -19,16 +19,18 @@ class Arch:
     network, stage-major; entries of blocks that the depths drop are 0, so equal networks are equal values.
 
     Attributes:
-      depths: Blocks kept in each stage.
+      depths: Blocks kept in each stage; in the ResNet family those beyond the fixed ones.
       expands: Expand ratio per block.
       kernels: Side of the depthwise kernel per block.
       resolution: Side of the square input in pixels.
+      widths: Which of the family's widths each width choice takes, 0 the narrowest; empty where widths are fixed.
     """
 
     depths: tuple[int, ...]
     expands: tuple[Expand, ...]
     kernels: tuple[int, ...]
     resolution: int
+    widths: tuple[int, ...] = ()
 
     def at(self, resolution: int) -> Arch:
         """Returns the same subnet at another input resolution."""
@@ -41,6 +43,7 @@ class Arch:
             "expands": list(self.expands),
             "kernels": list(self.kernels),
             "resolution": self.resolution,
+            **({"widths": list(self.widths)} if self.widths else {}),
         }
 
     @classmethod
@@ -48,10 +51,11 @@ class Arch:
         """Inverse of ``to_json``; whether a space has the result is for ``Space`` to say."""
         found = content if isinstance(content, dict) else {}
         lists: list[Any] = [found.get(key) for key in ("depths", "expands", "kernels")]
+        lists.append(found.get("widths", []))
         if not all(isinstance(entries, (list, tuple)) and all(map(_is_number, entries)) for entries in lists):
             raise InputError(f"Not an architecture: depths, expands, kernels, resolution. Received: {content!r}")
-        depths, expands, kernels = (tuple(entries) for entries in lists)
-        return cls(depths, expands, kernels, found.get("resolution", 0))
+        depths, expands, kernels, widths = (tuple(entries) for entries in lists)
+        return cls(depths, expands, kernels, found.get("resolution", 0), widths)
 
 
 def _is_number(value: Any) -> bool:

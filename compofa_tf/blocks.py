@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from compofa_tf import layers
 from compofa_tf.stages import Slot
-from compofa_tf.units import BlockUnit, DenseUnit, Kernel, PoolUnit, Unit
+from compofa_tf.units import BlockUnit, DenseUnit, Kernel, MaxPoolUnit, PoolUnit, ResidualUnit, Unit
 
 _ACTIVATIONS = {
     "linear": lambda x: x,
@@ -33,6 +33,12 @@ class Kit(Protocol):
 
     def pool(self, part: str, x: Any) -> Any:
         """Global average, ``[batch, 1, 1, channels]``."""
+
+    def max_pool(self, part: str, stride: int, x: Any) -> Any:
+        """Largest of 3x3 pixels of a map that is never negative; one pixel of border on every side."""
+
+    def average_pool(self, part: str, stride: int, x: Any) -> Any:
+        """Average of ``stride`` x ``stride`` pixels; the last ones of an odd side are averaged over fewer."""
 
     def flatten(self, x: Any) -> Any:
         """``[batch, 1, 1, channels]`` to ``[batch, channels]``."""
@@ -57,12 +63,17 @@ def run(unit: Unit, kit: Kit, x: Any) -> Any:
     """
     if isinstance(unit, PoolUnit):
         return kit.pool("pool", x)
+    if isinstance(unit, MaxPoolUnit):
+        return kit.max_pool("pool", unit.stride, x)
     if isinstance(unit, BlockUnit):
         return _run_block(unit, kit, x)
+    if isinstance(unit, ResidualUnit):
+        return _run_residual(unit, kit, x)
     (kernel,) = unit.kernels
     if isinstance(unit, DenseUnit):
         return kit.kernel(kernel, kit.flatten(x))
-    return kit.activate(kernel.part, unit.activation, kit.kernel(kernel, x))
+    y = kit.activate(kernel.part, unit.activation, kit.kernel(kernel, x))
+    return kit.add("add", x, y) if unit.shortcut else y
 
 
 def _run_block(unit: BlockUnit, kit: Kit, x: Any) -> Any:
@@ -78,6 +89,17 @@ def _run_block(unit: BlockUnit, kit: Kit, x: Any) -> Any:
         y = kit.multiply("excite", y, gate)
     y = kit.kernel(parts["project"], y)
     return kit.add("add", x, y) if unit.shortcut else y
+
+
+def _run_residual(unit: ResidualUnit, kit: Kit, x: Any) -> Any:
+    """Bottleneck of ResNet-D (arXiv:1812.01187, figure 2c): the shortcut averages before its convolution."""
+    conv1, conv2, conv3, *shortcut = unit.kernels
+    y = kit.activate("conv1", "relu", kit.kernel(conv1, x))
+    y = kit.activate("conv2", "relu", kit.kernel(conv2, y))
+    y = kit.kernel(conv3, y)
+    for kernel in shortcut:
+        x = kit.kernel(kernel, kit.average_pool("average", unit.stride, x) if unit.stride > 1 else x)
+    return kit.activate("add", "relu", kit.add("add", x, y))
 
 
 class ElasticUnit(keras.layers.Layer):
@@ -127,7 +149,7 @@ class ElasticUnit(keras.layers.Layer):
         self.kernels[part] = layer
         if first.norm:
             # A block with a shortcut starts as the identity (arXiv:1706.02677, 5.1): short schedules learn faster.
-            residual = part == "project" and any(getattr(unit, "shortcut", False) for unit in self.slot.options)
+            residual = part in {getattr(unit, "branch_end", None) for unit in self.slot.options}
             self.norms[part] = layers.ElasticBatchNormalization(
                 epsilon=self.epsilon, gamma_initializer="zeros" if residual else "ones", name=f"{name}_bn"
             )
@@ -194,6 +216,14 @@ class ElasticKit:
         """Global average."""
         return tf.reduce_mean(x, [1, 2], keepdims=True)
 
+    def max_pool(self, part: str, stride: int, x: tf.Tensor) -> tf.Tensor:
+        """Largest of 3x3 pixels."""
+        return tf.nn.max_pool2d(x, 3, stride, [[0, 0], [1, 1], [1, 1], [0, 0]])
+
+    def average_pool(self, part: str, stride: int, x: tf.Tensor) -> tf.Tensor:
+        """Average over a window; padding does not count."""
+        return tf.nn.avg_pool2d(x, stride, stride, "SAME")
+
     def flatten(self, x: tf.Tensor) -> tf.Tensor:
         """Drops the pooled dimensions."""
         return tf.squeeze(x, [1, 2])
@@ -240,6 +270,15 @@ class PlainKit:
     def pool(self, part: str, x: Any) -> Any:
         """Global average."""
         return keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{self.name}_{part}")(x)
+
+    def max_pool(self, part: str, stride: int, x: Any) -> Any:
+        """Largest of 3x3 pixels; the border is 0, which no map that comes here is below."""
+        x = keras.layers.ZeroPadding2D(1, name=f"{self.name}_{part}_pad")(x)
+        return keras.layers.MaxPooling2D(3, stride, name=f"{self.name}_{part}")(x)
+
+    def average_pool(self, part: str, stride: int, x: Any) -> Any:
+        """Average over a window; padding does not count."""
+        return keras.layers.AveragePooling2D(stride, padding="same", name=f"{self.name}_{part}")(x)
 
     def flatten(self, x: Any) -> Any:
         """Drops the pooled dimensions."""

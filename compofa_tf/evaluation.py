@@ -217,9 +217,11 @@ class _Segment:
 
 def _segments(net: Supernet) -> tuple[_Segment, ...]:
     space = net.space
-    counts = [len(space.stem), *(max(stage.depths) for stage in space.stages)]
+    counts = [len(space.stem), *(len(stage.places) for stage in space.stages)]
     counts[-1] += len(space.head)
-    channels = [3, *(stage.in_channels for stage in space.stages)]
+    stem = space.stem[-1].out_channels if space.stem else 3  # type: ignore[union-attr]
+    before = [None if stage.width_counts else stage.out_channels(None) for stage in space.stages[:-1]]
+    channels = [3, stem, *before]
     elastic = [slot.name for slot in space.elastic_slots]
     segments, start = [], 0
     for count, width in zip(counts, channels):
@@ -230,7 +232,7 @@ def _segments(net: Supernet) -> tuple[_Segment, ...]:
     return tuple(segments)
 
 
-def _functions(net: Supernet, slots: slice, channels: int) -> tuple[Any, Any]:
+def _functions(net: Supernet, slots: slice, channels: int | None) -> tuple[Any, Any]:
     maps = tf.TensorSpec([None, None, None, channels], tf.float32)
     code = tf.TensorSpec([net.space.code_size], tf.int32)
     rate = tf.TensorSpec([], tf.float32)

@@ -1,12 +1,13 @@
 """Short names of subnets, such as ``r192-d23423``: for tables, files and the command line. No TensorFlow.
 
-Depths, expand ratios and kernels are written as one digit each.
+Depths, widths, kernels and whole expand ratios are written as one digit each, other ratios in percent.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compofa_tf.arch import Arch
 from compofa_tf.errors import InputError
@@ -19,10 +20,29 @@ def name_of(space: Space, arch: Arch) -> str:
     """Returns the name of a member: see ``Space.id``."""
     space.check(arch)
     name = f"r{arch.resolution}-d{''.join(map(str, arch.depths))}"
+    if arch.widths and space.coupling == "independent":
+        name += f"-w{''.join(map(str, arch.widths))}"
+    digits = _ratio_digits(space)
     for letter, values in _free(space, arch.expands, arch.kernels):
-        stages = (values[span][:depth] for span, depth in zip(space.block_spans, arch.depths))
-        name += f"-{letter}" + ".".join("".join(f"{value:g}" for value in stage) for stage in stages)
+        kept = (
+            values[span][: stage.kept_blocks(depth)]
+            for stage, span, depth in zip(space.stages, space.block_spans, arch.depths)
+            if stage.blocks
+        )
+        write = _percent(digits) if letter == "e" and digits > 1 else "{:g}".format
+        name += f"-{letter}" + ".".join("".join(map(write, stage)) for stage in kept)
     return name
+
+
+def _percent(digits: int) -> Any:
+    return lambda ratio: f"{round(100 * ratio):0{digits}d}"
+
+
+def _ratio_digits(space: Space) -> int:
+    """Digits of a written expand ratio: 1 where all are whole and below 10, else those of the largest percentage."""
+    ratios = [ratio for stage in space.stages for ratio in stage.expands]
+    whole = all(ratio == int(ratio) and ratio < 10 for ratio in ratios)
+    return 1 if whole else max(len(str(round(100 * ratio))) for ratio in ratios)
 
 
 def arch_of(space: Space, name: str) -> Arch:
@@ -30,9 +50,14 @@ def arch_of(space: Space, name: str) -> Arch:
     text = str(name).strip()
     parts = {part[:1]: part[1:] for part in text.split("-")}
     try:
-        depths = [int(digit) for digit in parts["d"]]
-        free = {letter: _digits(space, parts[letter]) for letter, _ in _free(space, (), ())}
-        arch = space.arch(depths=depths, resolution=int(parts["r"]), expands=free.get("e"), kernels=free.get("k"))
+        free = {letter: _entries(space, letter, parts[letter]) for letter, _ in _free(space, (), ())}
+        arch = space.arch(
+            depths=[int(digit) for digit in parts["d"]],
+            resolution=int(parts["r"]),
+            expands=free.get("e"),
+            kernels=free.get("k"),
+            widths=[int(digit) for digit in parts["w"]] if "w" in parts else None,
+        )
     except (KeyError, ValueError) as error:
         example = name_of(space, space.smallest(224))
         raise InputError(
@@ -51,10 +76,13 @@ def _free(space: Space, expands: Sequence, kernels: Sequence) -> list[tuple[str,
     return [*free, ("k", kernels)] if space.kernel == "elastic" else free
 
 
-def _digits(space: Space, text: str) -> list[int]:
+def _entries(space: Space, letter: str, text: str) -> list[Any]:
     """One entry per block of the full-depth network from the digits of the kept ones."""
-    values: list[int] = []
-    for span, digits in zip(space.block_spans, text.split("."), strict=True):
-        kept = [int(digit) for digit in digits]
-        values += kept + [0] * (span.stop - span.start - len(kept))
+    digits = _ratio_digits(space) if letter == "e" else 1
+    spans = [span for stage, span in zip(space.stages, space.block_spans) if stage.blocks]
+    values: list[Any] = []
+    for span, written in zip(spans, text.split("."), strict=True):
+        numbers = [int(number) for number in re.findall(f".{{{digits}}}", written)]
+        kept = [number / 100 for number in numbers] if digits > 1 else numbers
+        values += [*kept, *[0] * (span.stop - span.start - len(kept))]
     return values

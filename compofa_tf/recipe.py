@@ -33,6 +33,7 @@ class SpaceSettings:
       profile: ``"mobile"`` or ``"edgetpu"``.
       input_size: Side of the images that the strides suit: 224, 64 or 32.
       strides: Strides of the stem and the stages; empty: those of ``input_size``.
+      widths: Shares of the full width that a stage may have, in families with elastic widths; empty: the family's.
     """
 
     family: str = "mobilenet_v3"
@@ -42,6 +43,7 @@ class SpaceSettings:
     profile: str = "mobile"
     input_size: int = 224
     strides: tuple[int, ...] = ()
+    widths: tuple[float, ...] = settings.later(())
 
     def __post_init__(self) -> None:
         """Checks types; the family checks the values."""
@@ -52,8 +54,9 @@ class SpaceSettings:
         from compofa_tf import families
 
         chosen = dataclasses.asdict(self)
-        family, strides = chosen.pop("family"), chosen.pop("strides")
-        return families.get(family, **chosen, **({"strides": strides} if strides else {}), classes=classes)
+        family = chosen.pop("family")
+        empty = [name for name in ("strides", "widths") if not chosen[name]]
+        return families.get(family, **{k: v for k, v in chosen.items() if k not in empty}, classes=classes)
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,9 @@ class Phase:
     subnets: int = 4
     kd_ratio: float = 1.0
     depths: tuple[int, ...] = ()
-    expands: tuple[float, ...] = field(default=(), metadata=settings.ADDED)
-    kernels: tuple[int, ...] = field(default=(), metadata=settings.ADDED)
-    sort_channels: int | None = field(default=None, metadata=settings.ADDED)
+    expands: tuple[float, ...] = settings.later(())
+    kernels: tuple[int, ...] = settings.later(())
+    sort_channels: int | None = settings.later(None)
 
     def __post_init__(self) -> None:
         """Rejects impossible schedules."""
@@ -138,7 +141,8 @@ class Phase:
         )
         settings.require(self, "subnets", self.subnets >= 1, "at least 1")
         settings.require(self, "kd_ratio", self.kd_ratio >= 0, "at least 0")
-        for name, values in self.limits.items():
+        settings.require(self, "depths", all(depth >= 0 for depth in self.depths), "at least 0")
+        for name, values in (("expands", self.expands), ("kernels", self.kernels)):
             settings.require(self, name, all(value > 0 for value in values), "positive")
         settings.require(self, "sort_channels", self.sort_channels is None or self.sort_channels >= 0, "at least 0")
 
@@ -330,12 +334,12 @@ class Recipe:
     @functools.cached_property
     def hash(self) -> str:
         """16 hexadecimal digits that differ when any setting differs."""
-        text = json.dumps(settings.hashed(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Returns nested JSON-serialisable mappings; tuples become lists."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return settings.to_json(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Recipe:

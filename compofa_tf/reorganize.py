@@ -12,7 +12,6 @@ import numpy as np
 
 from compofa_tf.errors import InputError
 from compofa_tf.space import Space
-from compofa_tf.stages import Stage
 from compofa_tf.units import BlockUnit
 
 __all__ = ["channel_order", "check_sort_stage", "sort_channels"]
@@ -41,8 +40,8 @@ def sort_channels(space: Space, state: Mapping[str, np.ndarray], *, stage: int =
     """
     check_sort_stage(space, stage)
     found = dict(state)
-    for description, position, name in _blocks(space):
-        order = channel_order(found[f"{name}/project/kernel"], _widths(description, position), stage=stage)
+    for name, widths in _blocks(space):
+        order = channel_order(found[f"{name}/project/kernel"], widths, stage=stage)
         _permute(found, name, order, outputs=("expand", "restore"), depthwise=("depth",), inputs=("reduce", "project"))
         if f"{name}/restore/kernel" in found:
             hidden = np.argsort(-_importance(found[f"{name}/restore/kernel"]), kind="stable")
@@ -75,13 +74,12 @@ def channel_order(project: np.ndarray, widths: tuple[int, ...], *, stage: int = 
 
 def check_sort_stage(space: Space, stage: int) -> None:
     """Raises ``InputError`` unless ``stage`` is one that ``sort_channels`` knows for this space."""
-    for slot in space.block_slots:
-        if not isinstance(slot.options[-1], BlockUnit):
-            raise InputError(
-                "Only inverted bottlenecks have middle channels to sort; leave sort_channels at none in this family. "
-                f"Received: space={space!r}"
-            )
-    largest = max(len(set(stage_.expands)) for stage_ in space.stages) - 1
+    if not all(isinstance(slot.options[-1], BlockUnit) for slot in space.stage_slots):
+        raise InputError(
+            "Only the middle channels of inverted bottlenecks can be sorted; leave sort_channels at none in this "
+            f"family. Received: space={space!r}"
+        )
+    largest = max(len(set(part.expands)) for part in space.stages) - 1
     if isinstance(stage, bool) or not isinstance(stage, (int, np.integer)) or not 0 <= stage <= largest:
         raise InputError(
             f"The stage of channel sorting must be a whole number from 0 to {largest}, the number of expand ratios of "
@@ -89,18 +87,14 @@ def check_sort_stage(space: Space, stage: int) -> None:
         )
 
 
-def _blocks(space: Space) -> Iterator[tuple[Stage, int, str]]:
-    """Stage, position in it and name of every block of the full-depth network."""
-    slots = iter(space.block_slots)
-    for stage in space.stages:
-        for position in range(max(stage.depths)):
-            yield stage, position, next(slots).name
-
-
-def _widths(stage: Stage, position: int) -> tuple[int, ...]:
-    """Middle channels of a block for each expand ratio of its stage, falling."""
-    ratios = sorted(set(stage.expands), reverse=True)
-    return tuple(stage.block("block", position, ratio, stage.kernel).middle for ratio in ratios)
+def _blocks(space: Space) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name of every block of the full-depth network, and its middle channels for each expand ratio, falling."""
+    for position, stage in enumerate(space.stages):
+        ratios = sorted(set(stage.expands), reverse=True)
+        for place in stage.places:
+            name = f"{space.stage_name(position)}_{place.name}"
+            units = (stage.unit(name, place, ratio, stage.kernel, ()) for ratio in ratios)
+            yield name, tuple(unit.middle for unit in units if isinstance(unit, BlockUnit))
 
 
 def _importance(kernel: np.ndarray) -> np.ndarray:

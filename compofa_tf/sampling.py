@@ -108,8 +108,8 @@ def check_limits(
         raise InputError(f"This space has fixed kernels: leave kernels empty. Received: kernels={tuple(kernels)}")
     for name, values, of_stage in (
         ("depths", depths, [stage.depths for stage in space.stages]),
-        ("expands", expands, [stage.expands for stage in space.stages]),
-        ("kernels", kernels, [stage.kernels for stage in space.stages]),
+        ("expands", expands, [stage.expands for stage in space.stages if stage.blocks]),
+        ("kernels", kernels, [stage.kernels for stage in space.stages if stage.blocks]),
     ):
         known, given = set().union(*of_stage), set(values)
         bare = [number for number, choice in enumerate(of_stage, 1) if len({*choice}) > 1 and not given & {*choice}]

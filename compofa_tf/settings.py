@@ -21,6 +21,20 @@ def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def later(default: Any) -> Any:
+    """A field that was added later: left out of the JSON form while it has its default, so that hashes stay."""
+    return dataclasses.field(default=default, metadata={"later": True})
+
+
+def to_json(value: Any) -> Any:
+    """Returns a dataclass as nested JSON-serialisable mappings; tuples become lists."""
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        kept = [f.name for f in fields if not (f.metadata.get("later") and getattr(value, f.name) == f.default)]
+        return {name: to_json(getattr(value, name)) for name in kept}
+    return [to_json(entry) for entry in value] if isinstance(value, tuple) else value
+
+
 def require(settings: Any, name: str, holds: bool, expected: str) -> None:
     """Raises ``InputError`` that names the field, what was expected of it and its value, unless ``holds``."""
     if not holds:
@@ -74,24 +88,6 @@ def _describe(hint: Any) -> str:
         str: "a text (str)",
     }
     return plain.get(hint, f"a {getattr(hint, '__name__', hint)}")
-
-
-ADDED = {"added": True}
-"""Metadata of a field that a later version added: at its default it does not enter the hash."""
-
-
-def hashed(settings: Any) -> Any:
-    """Returns nested mappings of everything that decides a run; fields marked ``ADDED`` only where they are set."""
-    if isinstance(settings, tuple):
-        return [hashed(entry) for entry in settings]
-    if not dataclasses.is_dataclass(settings):
-        return settings
-    fields = [(entry, getattr(settings, entry.name)) for entry in dataclasses.fields(settings)]
-    return {
-        entry.name: hashed(value)
-        for entry, value in fields
-        if not entry.metadata.get("added") or value != entry.default
-    }
 
 
 def build(cls: Any, content: Any, where: str) -> Any:

@@ -19,13 +19,16 @@ import numpy as np
 
 from compofa_tf import naming
 from compofa_tf.arch import Arch, Expand
+from compofa_tf.coding import Coding, head_units
 from compofa_tf.errors import InputError
 from compofa_tf.stages import Piece, Slot, Stage, cut_piece
-from compofa_tf.units import BlockUnit, Op, Unit, unit_ops
+from compofa_tf.units import Op, Unit, unit_ops
 
 __all__ = ["Arch", "Piece", "Slot", "Space", "Stage"]
 
 _SMALLEST_RESOLUTION = 8
+
+_StageChoice = tuple[int, tuple[Expand, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,57 +106,62 @@ class Space:
 
     # What there is to choose
 
-    def _allowed(self, stage: Stage, depth: int) -> tuple[tuple[Expand, ...], tuple[int, ...]]:
+    def allowed(self, stage: Stage, depth: int) -> tuple[tuple[Expand, ...], tuple[int, ...]]:
         """Expand ratios and kernels, ascending, that each kept block may have when the stage has this depth."""
         expands = tuple(sorted(set(stage.expands))) if self.coupling == "independent" else (dict(stage.choices)[depth],)
         kernels = tuple(sorted(stage.kernels)) if self.kernel == "elastic" else (stage.kernel,)
         return expands, kernels
 
+    def allowed_widths(self, stage: Stage, depth: int) -> tuple[tuple[int, ...], ...]:
+        """What each width choice of a stage may be when the stage has this depth."""
+        if self.coupling == "independent":
+            return tuple(tuple(range(count)) for count in stage.width_counts)
+        return tuple((stage.depths.index(depth),) for _ in stage.width_counts)
+
     @functools.cached_property
     def size(self) -> int:
         """Exact number of subnets, resolutions not counted."""
         return math.prod(
-            sum(math.prod(map(len, self._allowed(stage, depth))) ** depth for depth in stage.depths)
+            sum(
+                math.prod(map(len, self.allowed(stage, depth))) ** stage.kept_blocks(depth)
+                * math.prod(map(len, self.allowed_widths(stage, depth)))
+                for depth in stage.depths
+            )
             for stage in self.stages
         )
 
     @functools.cached_property
     def block_spans(self) -> tuple[slice, ...]:
         """Where the blocks of each stage stand in ``Arch.expands`` and ``Arch.kernels``."""
-        ends = tuple(itertools.accumulate(max(stage.depths) for stage in self.stages))
-        return tuple(slice(start, end) for start, end in zip((0, *ends), ends))
+        return _spans(stage.blocks for stage in self.stages)
 
     @functools.cached_property
+    def width_spans(self) -> tuple[slice, ...]:
+        """Where the width choices of each stage stand in ``Arch.widths``."""
+        return _spans(len(stage.width_counts) for stage in self.stages)
+
+    def stage_name(self, position: int) -> str:
+        """Returns how the units of a stage begin: its own name, or ``stage1``, ``stage2``, ..."""
+        return self.stages[position].name or f"stage{position + 1}"
+
+    @functools.cached_property
+    def _coding(self) -> Coding:
+        return Coding(self)
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
         """Every place of the network in execution order."""
-        stem, head = (tuple(Slot(unit.name, (unit,)) for unit in part) for part in (self.stem, self.head))
-        return (*stem, *self.block_slots, *head)
+        return self._coding.slots
+
+    @property
+    def stage_slots(self) -> tuple[Slot, ...]:
+        """The slots of the stages, one per place of the full-depth network, stage-major."""
+        return self._coding.stage_slots
 
     @functools.cached_property
     def elastic_slots(self) -> tuple[Slot, ...]:
         """The slots with more than one option: the entries of a code, before its resolution."""
-        return tuple(slot for slot in self.block_slots if slot.elastic)
-
-    @functools.cached_property
-    def block_slots(self) -> tuple[Slot, ...]:
-        """The slots of the stages, one per block of the full-depth network, stage-major."""
-        return tuple(
-            self._block_slot(number, stage, position)
-            for number, stage in enumerate(self.stages, start=1)
-            for position in range(max(stage.depths))
-        )
-
-    def _block_slot(self, number: int, stage: Stage, position: int) -> Slot:
-        skip: list[tuple[Expand, int] | None] = [None] if position >= min(stage.depths) else []
-        kept = {
-            setting
-            for depth in stage.depths
-            if depth > position
-            for setting in itertools.product(*self._allowed(stage, depth))
-        }
-        settings = (*skip, *sorted(kept))
-        name = f"stage{number}_block{position}"
-        return Slot(name, tuple(s and stage.block(name, position, *s) for s in settings), settings)
+        return tuple(slot for slot in self.slots if slot.elastic)
 
     # Making architectures
 
@@ -164,6 +172,7 @@ class Space:
         resolution: int,
         expands: Expand | Sequence[Expand] | None = None,
         kernels: int | Sequence[int] | None = None,
+        widths: int | Sequence[int] | None = None,
     ) -> Arch:
         """Returns a member of the space.
 
@@ -174,6 +183,8 @@ class Space:
           expands: Expand ratio, a scalar or one per block of the full-depth network, stage-major; entries of dropped
             blocks are ignored. Compound: not needed, and if given it must be what the depths decide.
           kernels: Kernel side, as ``expands``. Needed for elastic kernels; fixed: if given, the fixed ones.
+          widths: In families with elastic widths (ResNet50): which of the family's widths each stage takes, 0 the
+            narrowest, a scalar or one per width choice. Compound: not needed, the depths decide.
 
         Raises:
           InputError: If the space has no such member; the message names the first setting that does not fit.
@@ -184,21 +195,26 @@ class Space:
                 f"Received: resolution={resolution!r}"
             )
         chosen = _broadcast("depths", depths, len(self.stages))
-        blocks = self.block_spans[-1].stop
+        blocks, choices = self.block_spans[-1].stop, self.width_spans[-1].stop
         given = {
-            name: None if value is None else _broadcast(name, value, blocks)
-            for name, value in (("expands", expands), ("kernels", kernels))
+            name: None if value is None else _broadcast(name, value, count)
+            for name, value, count in (("expands", expands, blocks), ("kernels", kernels, blocks))
         }
-        picked: dict[str, list[Any]] = {name: [] for name in given}
-        chosen = tuple(_settled_depth(stage, depth) for stage, depth in zip(self.stages, chosen))
+        given_widths = None if widths is None else _broadcast("widths", widths, choices)
+        picked: dict[str, list[Any]] = {name: [] for name in (*given, "widths")}
+        chosen = tuple(stage.settle(depth) for stage, depth in zip(self.stages, chosen))
         for number, (stage, depth, span) in enumerate(zip(self.stages, chosen, self.block_spans), start=1):
             if depth not in stage.depths:
                 raise InputError(f"depths of stage {number} must be one of {stage.depths}. Received: depths={depths!r}")
-            for (name, values), allowed in zip(given.items(), self._allowed(stage, depth)):
-                kept = range(span.start, span.start + int(depth))
+            kept = range(span.start, span.start + stage.kept_blocks(int(depth)))
+            for (name, values), allowed in zip(given.items(), self.allowed(stage, depth)):
                 picked[name] += [_pick(name, values, index, allowed, number) for index in kept]
                 picked[name] += [0] * (span.stop - kept.stop)
-        return Arch(tuple(map(int, chosen)), tuple(picked["expands"]), tuple(picked["kernels"]), int(resolution))
+            indices = itertools.count(self.width_spans[number - 1].start)
+            for index, allowed_widths in zip(indices, self.allowed_widths(stage, depth)):
+                picked["widths"].append(_pick("widths", given_widths, index, allowed_widths, number))
+        expanded, sides, widened = (tuple(values) for values in picked.values())
+        return Arch(tuple(map(int, chosen)), expanded, sides, int(resolution), widened)
 
     def largest(self, resolution: int) -> Arch:
         """Returns the member with every dimension at its largest: the teacher."""
@@ -210,14 +226,16 @@ class Space:
 
     def _extreme(self, resolution: int, pick: Callable[[tuple[Any, ...]], Any]) -> Arch:
         depths = [pick(stage.depths) for stage in self.stages]
+        stages = list(zip(self.stages, depths))
         expands, kernels = zip(
             *(
-                tuple(pick(values) for values in self._allowed(stage, depth))
-                for stage, depth in zip(self.stages, depths)
-                for _ in range(max(stage.depths))
+                tuple(pick(values) for values in self.allowed(stage, depth))
+                for stage, depth in stages
+                for _ in range(stage.blocks)
             )
         )
-        return self.arch(depths=depths, expands=expands, kernels=kernels, resolution=resolution)
+        widths = [pick(values) for stage, depth in stages for values in self.allowed_widths(stage, depth)]
+        return self.arch(depths=depths, expands=expands, kernels=kernels, widths=widths, resolution=resolution)
 
     def sample(
         self,
@@ -250,38 +268,44 @@ class Space:
                 raise InputError("sample needs a resolution or a list of resolutions to draw from.")
             resolution = int(resolutions[int(rng.integers(len(resolutions)))])
         picked: list[int] = []
-        drawn: tuple[list[Any], list[Any]] = ([], [])
+        drawn: tuple[list[Any], list[Any], list[int]] = ([], [], [])
         for stage in self.stages:
             open_depths = limited(stage.depths, depths)
             picked.append(open_depths[_draw(rng, len(open_depths), depth_weights)])
-            choices = [limited(*pair) for pair in zip(self._allowed(stage, picked[-1]), (expands, kernels))]
-            for _ in range(max(stage.depths)):
+            choices = [limited(*pair) for pair in zip(self.allowed(stage, picked[-1]), (expands, kernels))]
+            for _ in range(stage.blocks):
                 for values, allowed in zip(drawn, choices):
-                    values.append(allowed[int(rng.integers(len(allowed))) if len(allowed) > 1 else 0])
-        return self.arch(depths=picked, expands=drawn[0], kernels=drawn[1], resolution=resolution)
+                    values.append(_draw_one(rng, allowed))
+            drawn[2].extend(_draw_one(rng, allowed) for allowed in self.allowed_widths(stage, picked[-1]))
+        found = dict(zip(("expands", "kernels", "widths"), drawn))
+        return self.arch(depths=picked, resolution=resolution, **found)
 
     def enumerate(self, *, resolutions: Sequence[int]) -> Iterator[Arch]:
         """Yields every member at every resolution, lazily, in a fixed order.
 
         Resolutions are the outermost loop, in the order given. Then lexicographic: the first stage is slowest; a stage
         runs through its depths as in ``Stage.choices``, and for each depth through expand ratios and kernels of its
-        blocks, the first block slowest, expand before kernel, each ascending.
+        blocks, the first block slowest, expand before kernel, each ascending, and at last through its widths.
         """
         for resolution in resolutions:
             checked = self.smallest(resolution).resolution
             for combination in itertools.product(*self.stage_choices()):
-                depths, expands, kernels = zip(*combination)
-                yield Arch(depths, tuple(itertools.chain(*expands)), tuple(itertools.chain(*kernels)), checked)
+                depths, *others = zip(*combination)
+                expands, kernels, widths = (tuple(itertools.chain(*values)) for values in others)
+                yield Arch(depths, expands, kernels, checked, widths)
 
-    def stage_choices(self) -> tuple[Iterator[tuple[int, tuple[Expand, ...], tuple[int, ...]]], ...]:
-        """Returns for each stage all its ``(depth, expands, kernels)``, in the order of ``enumerate``."""
+    def stage_choices(self) -> tuple[Iterator[_StageChoice], ...]:
+        """Returns for each stage all its ``(depth, expands, kernels, widths)``, in the order of ``enumerate``."""
         return tuple(map(self._stage_choices, self.stages))
 
-    def _stage_choices(self, stage: Stage) -> Iterator[tuple[int, tuple[Expand, ...], tuple[int, ...]]]:
+    def _stage_choices(self, stage: Stage) -> Iterator[_StageChoice]:
         for depth in stage.depths:
-            dropped = (0,) * (max(stage.depths) - depth)
-            for blocks in itertools.product(itertools.product(*self._allowed(stage, depth)), repeat=depth):
-                yield depth, tuple(e for e, _ in blocks) + dropped, tuple(k for _, k in blocks) + dropped
+            kept = stage.kept_blocks(depth)
+            dropped = (0,) * (stage.blocks - kept)
+            for blocks in itertools.product(itertools.product(*self.allowed(stage, depth)), repeat=kept):
+                expands, kernels = tuple(e for e, _ in blocks), tuple(k for _, k in blocks)
+                for widths in itertools.product(*self.allowed_widths(stage, depth)):
+                    yield depth, expands + dropped, kernels + dropped, widths
 
     # Membership, codes and names
 
@@ -299,38 +323,17 @@ class Space:
         """Entries of a code: one per elastic slot, then the resolution."""
         return len(self.elastic_slots) + 1
 
-    @functools.cached_property
-    def _option_indices(self) -> tuple[dict[tuple[Expand, int], int], ...]:
-        """For each block slot the option of an entry of ``expands`` and ``kernels``, which is (0, 0) for the skip."""
-        return tuple({s or (0, 0): index for index, s in enumerate(slot.settings)} for slot in self.block_slots)
-
     def encode(self, arch: Arch) -> np.ndarray:
         """Returns the code of a member.
 
         Returns:
           int32 ``[code_size]``: the option of each elastic slot, then the resolution in pixels.
         """
-        self.check(arch)
-        entries = zip(self._option_indices, arch.expands, arch.kernels)
-        code = [index[expand, kernel] for index, expand, kernel in entries if len(index) > 1]
-        return np.array([*code, arch.resolution], np.int32)
+        return self._coding.encode(self.check(arch))
 
     def decode(self, code: Sequence[int] | np.ndarray) -> Arch:
         """Inverse of ``encode``; raises ``InputError`` for a code of no member."""
-        values = np.asarray(code)
-        if values.shape != (self.code_size,) or not np.issubdtype(values.dtype, np.integer):
-            raise InputError(f"A code of this space is {self.code_size} whole numbers. Received: code={code!r}")
-        *entries, resolution = values.tolist()
-        options = iter(entries)
-        settings = []
-        for slot in self.block_slots:
-            option = next(options) if slot.elastic else 0
-            if not 0 <= option < len(slot.settings):
-                raise InputError(f"{slot.name} has options 0 to {len(slot.settings) - 1}. Received: {option}")
-            settings.append(slot.settings[option] or (0, 0))
-        expands, kernels = zip(*settings)
-        depths = tuple(sum(kernel > 0 for kernel in kernels[span]) for span in self.block_spans)
-        return self.check(Arch(depths, expands, kernels, resolution))
+        return self._coding.decode(code)
 
     def id(self, arch: Arch) -> str:
         """Returns a short readable name, for example ``"r192-d23423"``; ``parse`` reads it back.
@@ -347,20 +350,23 @@ class Space:
     # What a member is made of
 
     @functools.cached_property
-    def _known(self) -> dict[Any, tuple[BlockUnit, ...]]:
+    def _known(self) -> dict[Any, tuple[Unit, ...]]:
         """Stages met before: all members of a family share a few of them."""
         return {}
 
-    def _find(self, arch: object) -> tuple[tuple[BlockUnit, ...], ...] | None:
-        """Kept blocks by stage, or None if the space has no such member."""
+    def _find(self, arch: object) -> tuple[tuple[Unit, ...], ...] | None:
+        """Kept units by stage, or None if the space has no such member."""
         if not isinstance(arch, Arch) or not _is_resolution(arch.resolution):
             return None
         blocks = self.block_spans[-1].stop
-        if (len(arch.depths), len(arch.expands), len(arch.kernels)) != (len(self.stages), blocks, blocks):
+        sizes = (len(arch.depths), len(arch.expands), len(arch.kernels), len(arch.widths))
+        if sizes != (len(self.stages), blocks, blocks, self.width_spans[-1].stop):
             return None
         found = []
-        for number, (depth, span) in enumerate(zip(arch.depths, self.block_spans), start=1):
-            key = (number, depth, arch.expands[span], arch.kernels[span])
+        for position, depth in enumerate(arch.depths):
+            span, own = self.block_spans[position], self.width_spans[position]
+            widths = arch.widths[max(0, own.start - 1) : own.stop]
+            key = (position, depth, arch.expands[span], arch.kernels[span], widths)
             if key not in self._known:
                 units = self._find_stage(*key)
                 if units is None:
@@ -370,26 +376,40 @@ class Space:
         return tuple(found)
 
     def _find_stage(
-        self, number: int, depth: int, expands: tuple[Expand, ...], kernels: tuple[int, ...]
-    ) -> tuple[BlockUnit, ...] | None:
-        stage = self.stages[number - 1]
-        if depth not in stage.depths or any(expands[depth:]) or any(kernels[depth:]):
+        self, position: int, depth: int, expands: tuple[Expand, ...], kernels: tuple[int, ...], widths: tuple[int, ...]
+    ) -> tuple[Unit, ...] | None:
+        """Kept units of a stage; ``widths`` begins with the choice before its own where there is one."""
+        stage = self.stages[position]
+        if depth not in stage.depths:
             return None
-        settings = tuple(zip(expands[:depth], kernels[:depth]))
-        if not set(settings) <= set(itertools.product(*self._allowed(stage, depth))):
+        kept, own = stage.kept_blocks(depth), widths[len(widths) - len(stage.width_counts) :]
+        settings = tuple(zip(expands, kernels))
+        allowed = itertools.product(*self.allowed(stage, depth))
+        if any(map(any, settings[kept:])) or not set(settings[:kept]) <= set(allowed):
             return None
-        return tuple(stage.block(f"stage{number}_block{i}", i, *setting) for i, setting in enumerate(settings))
+        if any(width not in may for width, may in zip(own, self.allowed_widths(stage, depth))):
+            return None
+        units = []
+        for place in (place for place in stage.places if place.needs <= depth):
+            taken = tuple(widths[len(widths) - len(own) + offset] for offset in place.widths)
+            expand, kernel = (0, 0) if place.block is None else settings[place.block]
+            units.append(stage.unit(f"{self.stage_name(position)}_{place.name}", place, expand, kernel, taken))
+        return tuple(units)
 
-    def stage_units(self, arch: Arch) -> tuple[tuple[BlockUnit, ...], ...]:
-        """Returns the kept blocks of a member, stage by stage."""
+    def stage_units(self, arch: Arch) -> tuple[tuple[Unit, ...], ...]:
+        """Returns the kept units of a member, stage by stage."""
         found = self._find(arch)
         if found is None:
             raise InputError(f"The space {self!r} has no such member. Received: {arch}")
         return found
 
+    def head_units(self, arch: Arch) -> tuple[Unit, ...]:
+        """Returns the units after the stages; the first that has weights reads what the last stage writes."""
+        return head_units(self, arch.widths[-1] if arch.widths else None)
+
     def units(self, arch: Arch) -> tuple[Unit, ...]:
         """Returns the concrete network of a member in execution order."""
-        return (*self.stem, *itertools.chain(*self.stage_units(arch)), *self.head)
+        return (*self.stem, *itertools.chain(*self.stage_units(arch)), *self.head_units(arch))
 
     def ops(self, arch: Arch) -> tuple[Op, ...]:
         """Returns the weighted operations of a member at its resolution."""
@@ -413,7 +433,7 @@ class Space:
             parts = [(unit,) for stage in parts for unit in stage]
         shape = (arch.resolution, arch.resolution, 3)
         pieces = []
-        for units in (self.stem, *parts, self.head):
+        for units in filter(None, (self.stem, *parts, self.head_units(arch))):
             piece, shape = cut_piece(units, shape)
             pieces.append(piece)
         return tuple(pieces)
@@ -429,17 +449,18 @@ def _is_resolution(value: Any) -> bool:
     return whole and value >= _SMALLEST_RESOLUTION
 
 
-def _settled_depth(stage: Stage, depth: Any) -> Any:
-    (only, *others) = stage.depths
-    return only if not others and isinstance(depth, (int, np.integer)) and depth > only else depth
+def _spans(lengths: Iterable[int]) -> tuple[slice, ...]:
+    ends = tuple(itertools.accumulate(lengths))
+    return tuple(slice(start, end) for start, end in zip((0, *ends), ends))
 
 
 def _broadcast(name: str, value: Any, count: int) -> tuple[Any, ...]:
-    if isinstance(value, (int, float, np.number)):
+    if isinstance(value, (int, float, np.number)) and count:
         return (value,) * count
     values = tuple(value) if isinstance(value, Iterable) else ()
     if len(values) != count:
-        raise InputError(f"{name} must be a scalar or have {count} entries. Received: {name}={value!r}")
+        rule = f"must be a scalar or have {count} entries" if count else "are fixed in this family"
+        raise InputError(f"{name} {rule}. Received: {name}={value!r}")
     return values
 
 
@@ -453,6 +474,10 @@ def _pick(name: str, given: tuple[Any, ...] | None, index: int, allowed: tuple[A
         rule = f"one of {allowed}" if len(allowed) > 1 else f"{allowed[0]}, so {name} can be left out"
         raise InputError(f"{name} of stage {stage} must be {rule}. Received: {name}[{index}]={given[index]!r}")
     return allowed[allowed.index(given[index])]
+
+
+def _draw_one(rng: np.random.Generator, allowed: tuple[Any, ...]) -> Any:
+    return allowed[int(rng.integers(len(allowed))) if len(allowed) > 1 else 0]
 
 
 def _draw(rng: np.random.Generator, count: int, weights: Sequence[float] | None) -> int:

@@ -225,4 +225,8 @@ class Supernet(keras.Model):
 
 
 def _compute(layer: Any, x: tf.Tensor, training: bool, rate: tf.Tensor | float | None, unit: Unit | None) -> tf.Tensor:
-    return tf.identity(x) if unit is None else layer(x, unit=unit, training=training, rate=rate)
+    if unit is None:
+        return tf.identity(x)
+    if x.shape[-1] is None and hasattr(unit, "in_channels"):  # after a slot of elastic width
+        x = tf.ensure_shape(x, [*x.shape[:-1], unit.in_channels])
+    return layer(x, unit=unit, training=training, rate=rate)

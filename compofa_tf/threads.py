@@ -8,6 +8,7 @@ measured).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ _SIDE_BY_SIDE = 4
 
 
 def share_cores_for_training(cores: int | None = None) -> None:
-    """Arranges TensorFlow's threads for training; to be called before it runs its first operation.
+    """Arranges TensorFlow's threads for training; does nothing once its first operation has run.
 
     Where the environment says (``TF_NUM_INTRAOP_THREADS``), where there is an accelerator and where there are more
     than two cores nothing is changed.
@@ -30,8 +31,9 @@ def share_cores_for_training(cores: int | None = None) -> None:
     accelerated = any(device.device_type not in ("CPU", "XLA_CPU") for device in tf.config.list_physical_devices())
     if cores > _FEW_CORES or accelerated or "TF_NUM_INTRAOP_THREADS" in os.environ:
         return
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    with contextlib.suppress(RuntimeError):  # TensorFlow has begun already and keeps its threads
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
 def subnets_side_by_side() -> int:

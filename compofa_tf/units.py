@@ -73,7 +73,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class ConvUnit:
-    """Convolution, optional batch norm, activation."""
+    """Convolution, optional batch norm, activation; with ``shortcut`` the input is added to that."""
 
     name: str
     in_channels: int
@@ -83,6 +83,7 @@ class ConvUnit:
     activation: Activation = "linear"
     norm: bool = True
     bias: bool = False
+    shortcut: bool = False
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -102,7 +103,7 @@ class ConvUnit:
     @property
     def key(self) -> str:
         """Every size that decides the computation."""
-        tail = ("-bn" if self.norm else "") + ("-bias" if self.bias else "")
+        tail = ("-bn" if self.norm else "") + ("-bias" if self.bias else "") + ("-add" if self.shortcut else "")
         return f"conv({self.in_channels}-{self.out_channels}-k{self.kernel}-s{self.stride}-{self.activation}{tail})"
 
 
@@ -127,6 +128,11 @@ class BlockUnit:
     se_channels: int = 0
     shortcut: bool = False
     expansion: bool = True
+
+    @property
+    def branch_end(self) -> str | None:
+        """The part whose output the shortcut is added to."""
+        return "project" if self.shortcut else None
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -171,6 +177,65 @@ class BlockUnit:
 
 
 @dataclass(frozen=True)
+class ResidualUnit:
+    """Bottleneck of ResNet-D: 1x1, 3x3 (with the stride), 1x1, shortcut, ReLU after the sum (arXiv:1812.01187).
+
+    Attributes:
+      middle: Channels of the 3x3 convolution.
+      downsample: Whether the shortcut averages (window = stride) and has a 1x1 convolution of its own; else it is the
+        identity.
+    """
+
+    name: str
+    in_channels: int
+    middle: int
+    out_channels: int
+    stride: int
+    downsample: bool
+
+    @property
+    def branch_end(self) -> str:
+        """The part whose output the shortcut is added to."""
+        return "conv3"
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The three convolutions, and that of the shortcut, which works on the averaged input."""
+        found = [
+            Kernel("conv1", "conv", self.in_channels, self.middle),
+            Kernel("conv2", "conv", self.middle, self.middle, 3, self.stride),
+            Kernel("conv3", "conv", self.middle, self.out_channels),
+        ]
+        if self.downsample:
+            found.append(Kernel("downsample", "conv", self.in_channels, self.out_channels))
+        return tuple(found)
+
+    @property
+    def key(self) -> str:
+        """Every size that decides the computation."""
+        tail = "-down" if self.downsample else ""
+        return f"residual({self.in_channels}-{self.middle}-{self.out_channels}-s{self.stride}{tail})"
+
+
+@dataclass(frozen=True)
+class MaxPoolUnit:
+    """Largest of 3x3 pixels with a stride, for maps that are never negative: the border counts as 0."""
+
+    name: str
+    stride: int
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """No weights."""
+        return ()
+
+    @property
+    def key(self) -> str:
+        """Every size that decides the computation."""
+        return f"maxpool(k3-s{self.stride})"
+
+
+@dataclass(frozen=True)
 class PoolUnit:
     """Global average pooling to a 1x1 map."""
 
@@ -211,7 +276,7 @@ class DenseUnit:
         return f"dense({self.in_channels}-{self.out_channels})"
 
 
-Unit = ConvUnit | BlockUnit | PoolUnit | DenseUnit
+Unit = ConvUnit | BlockUnit | ResidualUnit | MaxPoolUnit | PoolUnit | DenseUnit
 
 
 @dataclass(frozen=True)
@@ -244,6 +309,8 @@ def unit_ops(unit: Unit, height: int, width: int) -> tuple[tuple[Op, ...], int, 
     """Returns the operations of a unit on a ``height`` x ``width`` map, and the size of the map it writes."""
     if isinstance(unit, PoolUnit):
         return (), 1, 1
+    if isinstance(unit, MaxPoolUnit):
+        return (), output_size(height, unit.stride), output_size(width, unit.stride)
     ops = []
     for kernel in unit.kernels:
         in_size = (1, 1) if kernel.pooled else (height, width)

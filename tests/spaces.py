@@ -6,14 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from compofa_tf.space import Space, Stage
+from compofa_tf.space import Space
+from compofa_tf.stages import InvertedStage, ResidualStage, ResidualStem
 from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit
 
-KINDS = tuple((kernel, coupling) for kernel in ("fixed", "elastic") for coupling in ("compound", "independent"))
+KINDS = tuple(
+    (kernel, coupling) for kernel in ("fixed", "elastic", "residual") for coupling in ("compound", "independent")
+)
 
 
 def small_space(kernel: str = "fixed", coupling: str = "compound") -> Space:
-    """4, 64, 216 or 1764 subnets of two stages, for inputs of 8 pixels and more."""
+    """Up to 2304 subnets of two stages, for 8 pixels and more; ``"residual"`` is a ResNet of elastic width."""
+    if kernel == "residual":
+        return _residual(coupling)
     choices = ((1, 2), (2, 3))
     return Space(
         family="small",
@@ -23,8 +28,8 @@ def small_space(kernel: str = "fixed", coupling: str = "compound") -> Space:
             BlockUnit("first", 8, 8, 8, 3, 1, "relu", shortcut=True, expansion=False),
         ),
         stages=(
-            Stage(8, 16, 2, "relu", False, 5, choices, (3, 5, 7)),
-            Stage(16, 16, 1, "hard_swish", True, 3, choices, (3, 5, 7)),
+            InvertedStage(8, 16, 2, "relu", False, 5, choices, (3, 5, 7)),
+            InvertedStage(16, 16, 1, "hard_swish", True, 3, choices, (3, 5, 7)),
         ),
         head=(
             ConvUnit("head_expand", 16, 24, activation="hard_swish"),
@@ -34,6 +39,26 @@ def small_space(kernel: str = "fixed", coupling: str = "compound") -> Space:
         ),
         coupling=coupling,
         kernel=kernel,
+        profile="mobile",
+        classes=5,
+    )
+
+
+def _residual(coupling: str) -> Space:
+    stem, one, other = (8, 16), (16, 24), (24, 40)
+    choices = ((0, 0.5), (1, 0.75))
+    return Space(
+        family="small",
+        settings={"kernel": "residual", "coupling": coupling},
+        stem=(),
+        stages=(
+            ResidualStem((8, 16), stem, (2, 1), ((0, 0), (2, 0))),
+            ResidualStage(stem, one, 1, 1, choices, name="stage1"),
+            ResidualStage(one, other, 2, 1, choices, name="stage2"),
+        ),
+        head=(PoolUnit("head_pool"), DenseUnit("classifier", 40, 5)),
+        coupling=coupling,
+        kernel="fixed",
         profile="mobile",
         classes=5,
     )

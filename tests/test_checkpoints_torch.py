@@ -47,6 +47,11 @@ def case_of(reference, name, index):
             "drop",
             families.proxyless_nas(kernel="elastic", coupling="independent"),
         ),
+        (
+            "ofa_resnet50_small.fp16.pth",
+            "drop",
+            families.resnet50(width_mult=0.25, widths=(0.6, 0.8, 1.0), coupling="independent", classes=100),
+        ),
     ],
 )
 def test_published_files_are_recognised(reference, file, matrices, space):
@@ -126,7 +131,7 @@ def small_state(*, doubled=False):
         unit = [unit for unit in slot.options if unit is not None][-1]
         blocks += hasattr(unit, "middle")
         for kernel in unit.kernels:
-            base = names._base(unit, blocks if hasattr(unit, "middle") else None, kernel)
+            base, norm = names._base(unit, blocks if hasattr(unit, "middle") else None, kernel)
             value = weights[f"{slot.name}/{kernel.part}/kernel"]
             if kernel.kind == "dense":
                 value = value.T
@@ -138,7 +143,6 @@ def small_state(*, doubled=False):
             if kernel.bias:
                 tensors[f"{base}.bias"] = weights[f"{slot.name}/{kernel.part}/bias"]
             if kernel.norm:
-                norm = base.removesuffix("conv") + "bn"
                 for ours, theirs in names._NORM.items():
                     tensors[f"{norm}.{theirs}"] = weights[f"{slot.name}/{kernel.part}/{ours}"]
                 tensors[f"{norm}.num_batches_tracked"] = np.zeros([], np.int64)
@@ -270,7 +274,10 @@ def test_missing_extra_misshapen_and_damaged_tensors_are_named(tmp_path):
         },
         "names and tensors": {**state, "note": "hello"},
         "no known family": {"a.weight": torch.zeros(2)},
-        "ResNet50": {"input_stem.0.conv.conv.weight": torch.zeros(2)},
+        "No width of resnet50": {
+            "input_stem.2.conv.weight": torch.zeros(3),
+            "classifier.linear.weight": torch.zeros(2, 2),
+        },
     }
     for message, changed in changes.items():
         torch.save(changed, tmp_path / "x.pth")

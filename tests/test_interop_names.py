@@ -13,7 +13,7 @@ from compofa_tf.errors import InputError
 from compofa_tf.interop.names import plain, state_from_torch
 from compofa_tf.units import BlockUnit
 
-SPACES = {kind: families.mobilenet_v3(kernel=kind[0], coupling=kind[1]) for kind in KINDS}
+SPACES = {kind: families.mobilenet_v3(kernel=kind[0], coupling=kind[1]) for kind in KINDS if kind[0] != "residual"}
 
 
 def shapes(space) -> dict[str, tuple[int, ...]]:

@@ -54,7 +54,7 @@ def test_channels_move_as_a_whole_and_nothing_else_changes(small, stage):
     net, before = small
     after = sort_channels(net.space, before, stage=stage)
     assert after.keys() == before.keys()
-    names = [slot.name for slot in net.space.block_slots]
+    names = [slot.name for slot in net.space.stage_slots]
     for name in names:
         old, new = columns(before, name), columns(after, name)
         assert not np.array_equal(old, new)
@@ -74,7 +74,7 @@ def test_channels_move_as_a_whole_and_nothing_else_changes(small, stage):
 def test_importance_falls_and_sorting_again_changes_nothing(small):
     net, before = small
     once = sort_channels(net.space, before)
-    for slot in net.space.block_slots:
+    for slot in net.space.stage_slots:
         importance = np.abs(once[f"{slot.name}/project/kernel"]).sum((0, 1, 3))
         assert np.all(np.diff(importance) <= 1e-6 * importance.max())
     again = sort_channels(net.space, once)
@@ -86,6 +86,12 @@ def test_stages_keep_the_tail_in_its_order():
     assert channel_order(project, (6, 4, 2)).tolist() == [4, 5, 1, 2, 3, 0]
     assert channel_order(-project, (6, 4, 2), stage=1).tolist() == [1, 2, 3, 0, 4, 5]
     assert channel_order(project, (6, 4, 2), stage=2).tolist() == [1, 0, 2, 3, 4, 5]
+
+
+def test_a_family_without_inverted_bottlenecks_is_refused():
+    space = families.resnet50()
+    with pytest.raises(InputError, match=r"Only the middle channels of inverted bottlenecks.*resnet50"):
+        sort_channels(space, {})
 
 
 @pytest.mark.parametrize("stage", [-1, 2, True, 0.5])
@@ -115,8 +121,8 @@ def test_orders_and_weights_of_the_original(published, reference):
     wanted, _ = published_orders(reference)
     after = sort_channels(net.space, before)
     orders = sorted(key for key in wanted if "perm_block" in key)
-    assert len(orders) == len(net.space.block_slots) == 20
-    for key, slot in zip(orders, net.space.block_slots):
+    assert len(orders) == len(net.space.stage_slots) == 20
+    for key, slot in zip(orders, net.space.stage_slots):
         project = before[f"{slot.name}/project/kernel"]
         found = channel_order(project, (project.shape[2],))
         np.testing.assert_array_equal(found, wanted[key], err_msg=key)

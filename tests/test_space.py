@@ -19,7 +19,12 @@ from compofa_tf.space import Arch, Space
 
 COMPOFA = families.mobilenet_v3()
 OFA = families.mobilenet_v3(kernel="elastic", coupling="independent")
-LARGE = {(kernel, coupling): families.mobilenet_v3(kernel=kernel, coupling=coupling) for kernel, coupling in KINDS}
+LARGE = {
+    (kernel, coupling): families.resnet50(coupling=coupling)
+    if kernel == "residual"
+    else families.mobilenet_v3(kernel=kernel, coupling=coupling)
+    for kernel, coupling in KINDS
+}
 
 
 @pytest.fixture(params=KINDS, ids="-".join)
@@ -49,6 +54,8 @@ def test_sizes_are_exact():
         ("fixed", "independent"): per_stage**5,
         ("elastic", "compound"): per_stage**5,
         ("elastic", "independent"): (9**2 + 9**3 + 9**4) ** 5,
+        ("residual", "compound"): 243,
+        ("residual", "independent"): 2 * 3**6 * (3**2 + 3**3 + 3**4) ** 3 * (3**4 + 3**5 + 3**6),
     }
     assert len(COMPOFA) == 243
     with pytest.raises(OverflowError):
@@ -64,7 +71,8 @@ def test_enumeration_is_the_whole_space_once(small):
 def test_enumeration_has_the_documented_order(small):
     def order(arch):
         blocks = tuple(zip(arch.expands, arch.kernels))
-        return tuple((d, blocks[span][:d]) for d, span in zip(arch.depths, small.block_spans))
+        stages = zip(small.stages, arch.depths, small.block_spans, small.width_spans)
+        return tuple((d, blocks[span][: stage.kept_blocks(d)], arch.widths[own]) for stage, d, span, own in stages)
 
     archs = list(small.enumerate(resolutions=(16, 8)))
     assert [arch.resolution for arch in archs] == [16] * small.size + [8] * small.size
@@ -131,11 +139,12 @@ def test_what_is_no_member():
 def test_extremes(kind):
     space = LARGE[kind]
     largest, smallest = space.largest(224), space.smallest(128)
-    assert (largest.depths, set(largest.expands), largest.resolution) == ((4,) * 5, {6}, 224)
-    assert (smallest.depths, set(smallest.expands), smallest.resolution) == ((2,) * 5, {0, 3}, 128)
-    elastic = kind[0] == "elastic"
-    assert set(largest.kernels) == ({7} if elastic else {3, 5})
-    assert set(smallest.kernels) == ({0, 3} if elastic else {0, 3, 5})
+    deep, wide, least, narrow = (2, 0.35, 0, 0.2) if kind[0] == "residual" else (4, 6, 2, 3)
+    assert (largest.depths, set(largest.expands), largest.resolution) == ((deep,) * 5, {wide}, 224)
+    assert (smallest.depths, set(smallest.expands), smallest.resolution) == ((least,) * 5, {0, narrow}, 128)
+    large, small = {"fixed": ({3, 5}, {0, 3, 5}), "elastic": ({7}, {0, 3}), "residual": ({3}, {0, 3})}[kind[0]]
+    assert (set(largest.kernels), set(smallest.kernels)) == (large, small)
+    assert (set(largest.widths), set(smallest.widths)) == (({2}, {0}) if kind[0] == "residual" else (set(), set()))
     costs = [cost.macs(space, arch.at(224)) for arch in (smallest, largest)]
     rng = np.random.default_rng(0)
     assert all(costs[0] <= cost.macs(space, space.sample(rng, resolution=224)) <= costs[1] for _ in range(20))
@@ -349,7 +358,7 @@ def test_description_round_trip(kind):
 
 def test_different_spaces_differ():
     spaces = [*LARGE.values(), families.mobilenet_v3(classes=10), families.mobilenet_v3(width_mult=1.2)]
-    assert len(set(spaces)) == len({space.fingerprint for space in spaces}) == 6
+    assert len(set(spaces)) == len({space.fingerprint for space in spaces}) == 8
     assert COMPOFA != "mobilenet_v3"
 
 
@@ -378,7 +387,7 @@ def test_slots_list_each_option_once(members):
     space, archs = members
     assert len({slot.name for slot in space.slots}) == len(space.slots)
     for slot in space.slots:
-        assert len(set(slot.options)) == len(slot.options)
+        assert len(set(slot.settings)) == len(slot.settings) == len(slot.options)
         assert None not in slot.options[1:]
     by_name = {slot.name: slot for slot in space.slots}
     for arch in archs:
@@ -392,9 +401,11 @@ def test_slots_list_each_option_once(members):
 def test_units_fit_together(members):
     space, archs = members
     for arch in archs:
-        ops = [op for op in space.ops(arch) if op.in_shape[:2] != (1, 1)]
+        ops = [op for op in space.ops(arch) if op.in_shape[:2] != (1, 1) and not op.name.endswith("/downsample")]
         assert ops[0].in_shape == (arch.resolution, arch.resolution, 3)
-        assert all(op.out_shape == following.in_shape for op, following in itertools.pairwise(ops))
+        for op, following in itertools.pairwise(ops):
+            pooled = op.name.startswith("stem_out") and following.name == "stage1_block0/conv1"
+            assert op.out_shape == following.in_shape or pooled
 
 
 def test_pieces_add_up_to_the_network(members):
@@ -405,13 +416,14 @@ def test_pieces_add_up_to_the_network(members):
         assert tuple(unit for piece in pieces for unit in piece.units) == space.units(arch)
         ops = space.ops(arch)
         for piece in pieces:
-            first = next(op for op in ops if op.name.split("/")[0] == piece.units[0].name)
-            assert (piece.height, piece.width, piece.channels) == first.in_shape
+            first = next((op for op in ops if op.name.split("/")[0] == piece.units[0].name), None)
+            assert first is None or (piece.height, piece.width, piece.channels) == first.in_shape
             assert piece.key.startswith(f"{piece.height}x{piece.width}x{piece.channels}:")
             nameless = tuple(dataclasses.replace(unit, name="") for unit in piece.units)
             assert by_key.setdefault(piece.key, nameless) == nameless
-    count = len(space.stages) if space.size == 243 else sum(archs[-1].depths)
-    assert len(space.pieces(archs[-1])) == count + 2
+    stages = space.stage_units(archs[-1])
+    count = len(stages) if space.size == 243 else sum(map(len, stages))
+    assert len(space.pieces(archs[-1])) == count + 1 + bool(space.stem)
 
 
 def test_the_compound_space_has_few_pieces_per_resolution():

@@ -43,3 +43,8 @@ def test_starting_for_training_can_still_choose_the_threads():
         "from compofa_tf.threads import subnets_side_by_side; print(subnets_side_by_side())"
     )
     assert run(code) == "4"
+
+
+def test_threads_stay_where_tensorflow_has_begun_already():
+    code = "import tensorflow as tf; tf.abs(1.0)" + SHARED.format(cores=2)
+    assert run(code) == "0 0 1"

@@ -353,6 +353,11 @@ def test_depths_do_not_apply_to_a_stage_of_one_depth():
     ("settings", "limits", "message"),
     [
         (OFA, {"depths": (5,)}, r"depths must be some of \(2, 3, 4\)\. Received: depths=\(5,\)"),
+        (
+            {"family": "resnet50", "coupling": "independent"},
+            {"expands": (0.3,)},
+            r"expands must be some of \(0\.2, 0\.25, ",
+        ),
         (OFA, {"expands": (3, 5)}, r"expands must be some of \(3, 4, 6\)\. Received: expands=\(3, 5\)"),
         (OFA, {"kernels": (9,)}, r"kernels must be some of \(3, 5, 7\)\. Received: kernels=\(9,\)"),
         ({}, {"expands": (6,)}, r"limit depths instead, and leave expands empty\. Received: expands=\(6,\)"),

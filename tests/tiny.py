@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from compofa_tf.space import Space, Stage
+from compofa_tf.space import Space
+from compofa_tf.stages import InvertedStage
 from compofa_tf.units import ConvUnit, DenseUnit, PoolUnit
 
 
@@ -14,8 +15,8 @@ def tiny_space(*, classes: int = 10, **settings) -> Space:
         settings={"classes": classes},
         stem=(ConvUnit("stem", 3, 8, 3, 2, "hard_swish"),),
         stages=(
-            Stage(8, 8, 1, "relu", False, 3, choices, (3,)),
-            Stage(8, 16, 2, "hard_swish", True, 3, choices, (3,)),
+            InvertedStage(8, 8, 1, "relu", False, 3, choices, (3,)),
+            InvertedStage(8, 16, 2, "hard_swish", True, 3, choices, (3,)),
         ),
         head=(PoolUnit("head_pool"), DenseUnit("classifier", 16, classes)),
         coupling="compound",

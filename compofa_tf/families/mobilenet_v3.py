@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from compofa_tf.families.arguments import checked_settings
-from compofa_tf.space import Space, Stage
+from compofa_tf.space import Space
+from compofa_tf.stages import InvertedStage
 from compofa_tf.units import (
     Activation,
     BlockUnit,
@@ -66,7 +67,7 @@ def mobilenet_v3(
     relu: Activation = "relu" if profile == "mobile" else "relu6"
     first, *widths, expanded, mix = (make_divisible(width * width_mult) for width in (16, *WIDTHS, 960, 1280))
     stages = tuple(
-        Stage(
+        InvertedStage(
             in_channels=in_channels,
             width=width,
             stride=stride,

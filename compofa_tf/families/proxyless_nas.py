@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from compofa_tf.families.arguments import checked_settings
-from compofa_tf.space import Space, Stage
+from compofa_tf.space import Space
+from compofa_tf.stages import InvertedStage
 from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit, make_divisible
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
@@ -57,7 +58,7 @@ def proxyless_nas(
     )
     stem, first, *widths, mix = (make_divisible(width * width_mult) for width in (32, 16, *WIDTHS, 1280))
     stages = tuple(
-        Stage(
+        InvertedStage(
             in_channels=in_channels,
             width=width,
             stride=stride,

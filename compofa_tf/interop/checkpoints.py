@@ -14,11 +14,12 @@ from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.interop.names import plain, state_from_torch
 from compofa_tf.space import Arch, Space
-from compofa_tf.units import BlockUnit, make_divisible
+from compofa_tf.units import BlockUnit, ConvUnit, ResidualUnit, make_divisible
 
 KernelMatrices = Literal["drop", "apply"]
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.mobile_inverted_conv\.")
+_WRITES = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv\.point_linear|conv3)\.conv\.weight$")
 _WIDTHS = tuple(round(0.05 * step, 2) for step in range(1, 81))
 """Width multipliers that are tried, 0.05 to 4."""
 
@@ -87,59 +88,70 @@ def _arrays(tensors: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> 
 def recognise(tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatrices = "drop") -> Space:
     """Returns the space that a checkpoint is of, from its names and shapes.
 
-    Coupling cannot be seen in a checkpoint: MobileNetV3 is taken for compound, ProxylessNAS for independent, as
-    published. A MobileNetV3 whose kernel matrices are dropped has fixed kernels, otherwise elastic ones.
+    Coupling cannot be seen in a checkpoint: MobileNetV3 is taken for compound, ProxylessNAS and ResNet50 for
+    independent, as published. A MobileNetV3 whose kernel matrices are dropped has fixed kernels, otherwise elastic
+    ones. Of the widths of a ResNet50 only the largest can be seen: at width 1.0 the others are taken for the published
+    0.65 and 0.8 of it, else for 0.6 and 0.8.
 
     Raises:
       InputError: If it is of no family, or its widths are those of none.
     """
-    if any(name.startswith("input_stem.") for name in tensors):
-        raise InputError("This is a ResNet50 checkpoint; that family comes in a later release.")
-    if "first_conv.conv.weight" not in tensors or "classifier.linear.weight" not in tensors:
+    family, kernel = _family_of(tensors), "fixed"
+    if any(name.endswith("_matrix") for name in tensors) and (family != "mobilenet_v3" or kernel_matrices == "apply"):
+        kernel = "elastic"
+    settings: dict[str, Any] = {"kernel": kernel, "classes": int(tensors["classifier.linear.weight"].shape[0])}
+    if family != "mobilenet_v3":
+        settings["coupling"] = "independent"
+    wanted = _found_widths(tensors)
+    candidates = (families.get(family, width_mult=m, **_shares(family, m), **settings) for m in _WIDTHS)
+    fits = {space.settings["width_mult"]: space for space in candidates if _widths(space) == wanted}
+    if not fits:
+        raise InputError(
+            f"No width of {family} has the channels of this checkpoint: stem {wanted[0]}, blocks {wanted[1]}. Give its "
+            "space."
+        )
+    return next((fits[width] for width in (1.0, 1.2, 1.3) if width in fits), next(iter(fits.values())))
+
+
+def _family_of(tensors: Mapping[str, np.ndarray]) -> str:
+    marks = {"input_stem.2.conv.weight": "resnet50", "final_expand_layer.conv.weight": "mobilenet_v3"}
+    found = [family for name, family in marks.items() if name in tensors]
+    known = found or ["proxyless_nas"] * ("first_conv.conv.weight" in tensors)
+    if not known or "classifier.linear.weight" not in tensors:
         raise InputError(
             f"This checkpoint is of no known family; it has {', '.join(sorted(tensors)[:3])} and "
             f"{max(0, len(tensors) - 3)} more."
         )
-    classes = int(tensors["classifier.linear.weight"].shape[0])
-    matrices = any(name.endswith("_matrix") for name in tensors)
-    if "final_expand_layer.conv.weight" in tensors:
-        kernel = "elastic" if matrices and kernel_matrices == "apply" else "fixed"
-        settings: dict[str, Any] = {"family": "mobilenet_v3", "kernel": kernel}
-    else:
-        kernel = "elastic" if matrices else "fixed"
-        settings = {"family": "proxyless_nas", "kernel": kernel, "coupling": "independent"}
-    name = settings.pop("family")
-    fits = [m for m in _WIDTHS if _widths(families.get(name, width_mult=m)) == _found_widths(tensors)]
-    if not fits:
-        raise InputError(
-            f"No width of {name} has the channels of this checkpoint: stem {_found_widths(tensors)[0]}, blocks "
-            f"{_found_widths(tensors)[1]}. Give its space."
-        )
-    preferred = [width for width in (1.0, 1.2, 1.3) if width in fits] or fits
-    return families.get(name, width_mult=preferred[0], classes=classes, **settings)
+    return known[0]
+
+
+def _shares(family: str, width_mult: float) -> dict[str, Any]:
+    return {"widths": (0.6, 0.8, 1.0)} if family == "resnet50" and width_mult != 1.0 else {}
 
 
 def _found_widths(tensors: Mapping[str, np.ndarray]) -> tuple[int, list[int]]:
     """Channels of the stem, and of the blocks without repetitions."""
-    blocks = sorted({int(match[1]) for name in tensors if (match := _BLOCK.match(name))})
-    written = [
-        int(tensors[key].shape[0])
-        for block in blocks
-        if (key := f"blocks.{block}.mobile_inverted_conv.point_linear.conv.weight") in tensors
-    ]
-    return int(tensors["first_conv.conv.weight"].shape[0]), list(dict.fromkeys(written))
+    written = {int(match[1]): int(value.shape[0]) for name, value in tensors.items() if (match := _WRITES.match(name))}
+    stem = tensors.get("first_conv.conv.weight", tensors.get("input_stem.2.conv.weight"))
+    return int(stem.shape[0]), list(dict.fromkeys(written[block] for block in sorted(written)))  # type: ignore[union-attr]
 
 
 def _widths(space: Space) -> tuple[int, list[int]]:
-    stem, first = space.stem
-    return stem.out_channels, list(dict.fromkeys([first.out_channels, *(stage.width for stage in space.stages)]))  # type: ignore[union-attr]
+    """The same of a space."""
+    units = [unit for slot in space.slots if (unit := slot.options[-1]) is not None]
+    blocks = [unit.out_channels for unit in units if isinstance(unit, BlockUnit | ResidualUnit)]
+    stem = [unit.out_channels for unit in units if isinstance(unit, ConvUnit) and unit.name in ("stem", "stem_out")]
+    return stem[0], list(dict.fromkeys(blocks))
 
 
 def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: int = 224) -> Arch | None:
     """Returns the member that an extracted subnet is, or None if the tensors are those of a whole supernet.
 
-    Blocks are told apart by the channels they write and read: the first block of a stage changes the width.
+    Blocks are told apart by the channels they write and read: the first block of a stage changes the width. Extracted
+    subnets of families with elastic widths are not recognised.
     """
+    if space.width_spans[-1].stop:
+        return None
     blocks = sorted({int(match[1]) for name in tensors if (match := _BLOCK.match(name))})[1:]
     sizes = [_sizes(tensors, block) for block in blocks]
     largest = [
@@ -151,10 +163,11 @@ def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: 
     rest = list(sizes)
     for stage in space.stages:
         kept: list[tuple[int, int, int, int]] = []
-        while rest and rest[0][2] == stage.width and (not kept or rest[0][0] == stage.width):
+        width = stage.out_channels(None)
+        while rest and rest[0][2] == width and (not kept or rest[0][0] == width):
             kept.append(rest.pop(0))
         ratios = [next((r for r in stage.expands if make_divisible(round(size[0] * r)) == size[1]), 0) for size in kept]
-        spare = max(stage.depths) - len(kept)
+        spare = stage.blocks - len(kept)
         depths.append(len(kept))
         expands += [*ratios, *[0] * spare]
         kernels += [*(size[3] for size in kept), *[0] * spare]
@@ -178,7 +191,7 @@ def _sizes(tensors: Mapping[str, np.ndarray], block: int) -> tuple[int, int, int
 def import_torch(
     path: str | os.PathLike[str], *, space: Space | None = None, kernel_matrices: KernelMatrices = "drop"
 ) -> Any:
-    """Returns the ``Supernet`` of a published PyTorch checkpoint: CompOFA and Once-for-All MobileNetV3, ProxylessNAS.
+    """Returns the ``Supernet`` of a published PyTorch checkpoint: CompOFA and Once-for-All nets.
 
     An extracted static subnet becomes a supernet, too, that holds its weights where that member has them and zeros
     elsewhere; ``Supernet.only`` then names the member.
@@ -206,7 +219,8 @@ def import_torch(
 
 def _place(tensors: Mapping[str, np.ndarray], space: Space, *, given: bool) -> tuple[Space, Arch | None]:
     """Returns the space, and the member if the tensors are those of one alone: then perhaps of a larger space."""
-    larger = [] if given else [{"kernel": "elastic"}, {"kernel": "elastic", "coupling": "independent"}]
+    fixed = given or space.width_spans[-1].stop > 0
+    larger = [] if fixed else [{"kernel": "elastic"}, {"kernel": "elastic", "coupling": "independent"}]
     spaces = [space, *(families.get(space.family, **{**space.settings, **changes}) for changes in larger)]
     for number, candidate in enumerate(spaces, start=1):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,9 @@ def import_checkpoint(
 
 def _recipe_of(space: Space) -> Recipe:
     """The ``imagenet`` recipe for another space."""
-    names = ("width_mult", "kernel", "coupling", "profile", "input_size", "strides")
+    names = [field.name for field in fields(SpaceSettings) if field.name != "family"]
     chosen = {name: space.settings[name] for name in names if name in space.settings}
-    if "strides" in chosen:
-        chosen["strides"] = tuple(chosen["strides"])
+    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
     return replace(recipes.get("imagenet"), name="imported", space=SpaceSettings(family=space.family, **chosen))
 
 

@@ -135,6 +135,8 @@ def _row_key(unit: Unit, before: tuple[int, int], after: tuple[int, int], piece:
         return f"AvgPool2D-input:{before[0]}x{before[1]}x{channels}-output:1x1x{channels}"
     if isinstance(unit, DenseUnit):
         return f"Logits-input:1x1x{unit.in_channels}-output:{unit.out_channels}"
+    if not isinstance(unit, BlockUnit | ConvUnit):
+        raise InputError(f"The published tables know no {type(unit).__name__}. Received: {unit.name}")
     sizes = f"input:{before[0]}x{before[1]}x{unit.in_channels}-output:{after[0]}x{after[1]}x{unit.out_channels}"
     if isinstance(unit, ConvUnit):
         return f"{_NAMES[unit.name]}-{sizes}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from compofa_tf.errors import InputError
 from compofa_tf.space import Arch, Space
-from compofa_tf.units import BlockUnit, Kernel, Unit
+from compofa_tf.units import BlockUnit, Kernel, ResidualUnit, Unit
 
-_PARTS = {
+_INVERTED = {
     "expand": "inverted_bottleneck.conv",
     "depth": "depth_conv.conv",
     "reduce": "depth_conv.se.fc.reduce",
@@ -23,21 +24,29 @@ _UNITS = {
     "head_expand": "final_expand_layer.conv",
     "head_mix": "feature_mix_layer.conv",
     "classifier": "classifier.linear",
+    "stem_in": "input_stem.0.conv",
+    "stem_residual": "input_stem.1.conv",
+    "stem_out": "input_stem.2.conv",
 }
+_NORMS = {"stem_residual": "input_stem.1.conv.bn"}
 _NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_DOUBLED = re.compile(r"\.(conv|bn|linear)(?:\.\1)+(?=\.)")
 
 
 def plain(key: str) -> str:
-    """Returns a key without the doubling that elastic PyTorch layers add (``conv.conv.weight``, ``bn.bn.weight``)."""
-    for word in ("conv", "bn", "linear"):
-        key = key.replace(f".{word}.{word}.", f".{word}.")
-    return key
+    """Returns a key without the repetitions that nested PyTorch layers add (``conv.conv.weight``, ``bn.bn.weight``)."""
+    return _DOUBLED.sub(r".\1", key)
 
 
-def _base(unit: Unit, block: int | None, kernel: Kernel) -> str:
-    if block is None:
-        return _UNITS[unit.name]
-    return f"blocks.{block}.mobile_inverted_conv.{_PARTS[kernel.part]}"
+def _base(unit: Unit, block: int | None, kernel: Kernel) -> tuple[str, str]:
+    """How the keys of a kernel and of its batch norm begin."""
+    if isinstance(unit, BlockUnit):
+        base = f"blocks.{block}.mobile_inverted_conv.{_INVERTED[kernel.part]}"
+    elif isinstance(unit, ResidualUnit):
+        base = f"blocks.{block}.{kernel.part}.conv"
+    else:
+        base = _UNITS[unit.name]
+    return base, _NORMS.get(unit.name, base.removesuffix("conv") + "bn")
 
 
 def state_from_torch(
@@ -67,7 +76,7 @@ def state_from_torch(
     state: dict[str, np.ndarray] = {}
     blocks = itertools.count()
     for units in places:
-        block = next(blocks) if isinstance(units[-1], BlockUnit) else None
+        block = next(blocks) if isinstance(units[-1], BlockUnit | ResidualUnit) else None
         state.update(_unit_tensors(units, block, given))
     given.finish()
     return state
@@ -77,8 +86,8 @@ def _unit_tensors(units: Sequence[Unit], block: int | None, given: _Reader) -> d
     state: dict[str, np.ndarray] = {}
     largest = units[-1]
     for kernel in largest.kernels:
-        name, base = f"{largest.name}/{kernel.part}", _base(largest, block, kernel)
-        state.update(_tensors(name, base, kernel, given))
+        name, (base, norm) = f"{largest.name}/{kernel.part}", _base(largest, block, kernel)
+        state.update(_tensors(name, base, norm, kernel, given))
         sizes = sorted({k.size for unit in units for k in unit.kernels if k.part == kernel.part}, reverse=True)
         for larger, smaller in itertools.pairwise(sizes):
             matrix = f"{larger}to{smaller}"
@@ -86,7 +95,7 @@ def _unit_tensors(units: Sequence[Unit], block: int | None, given: _Reader) -> d
     return state
 
 
-def _tensors(name: str, base: str, kernel: Kernel, given: _Reader) -> dict[str, np.ndarray]:
+def _tensors(name: str, base: str, norm: str, kernel: Kernel, given: _Reader) -> dict[str, np.ndarray]:
     sizes = (kernel.out_channels, 1 if kernel.kind == "depthwise" else kernel.in_channels)
     if kernel.kind == "dense":
         weight = given.take(f"{base}.weight", sizes).T
@@ -100,7 +109,6 @@ def _tensors(name: str, base: str, kernel: Kernel, given: _Reader) -> dict[str, 
     if kernel.bias:
         found[f"{name}/bias"] = given.take(f"{base}.bias", vector)
     if kernel.norm:
-        norm = base.removesuffix("conv") + "bn"
         found.update({f"{name}/{ours}": given.take(f"{norm}.{theirs}", vector) for ours, theirs in _NORM.items()})
     return found
 

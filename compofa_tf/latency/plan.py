@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,26 +79,55 @@ class Plan:
 def covering_archs(space: Space, resolution: int) -> Iterator[Arch]:
     """Yields members that together have every piece that any member of the space has at one resolution.
 
-    The pieces of a stage depend on nothing outside it, and a block of a stage on nothing but its place, expand ratio
-    and kernel. So members whose stages and blocks all make their first choice, all their second, and so on, have them
-    all: 3 members instead of 243, 9 instead of 10^19.
+    The pieces of a stage depend on nothing outside it but the width before it, and a block of a stage on nothing but
+    its place, expand ratio, kernel and widths. So members whose stages and blocks all make their first choice, all
+    their second, and so on, have them all: 3 members instead of 243, 9 instead of 10^19. With elastic widths the choice
+    also moves on by none, one, two, ... from stage to stage, so that every pair of neighbours occurs.
     """
     independent, elastic = space.coupling == "independent", space.kernel == "elastic"
-    most_choices = max(len(stage.expands if independent else stage.choices) for stage in space.stages)
-    most_kernels = max(len(stage.kernels) for stage in space.stages)
-    for choice, kernel in itertools.product(range(most_choices), range(most_kernels if elastic else 1)):
-        depths, expands, kernels = [], [], []
-        for stage in space.stages:
-            depth, _ = stage.choices[min(choice, len(stage.choices) - 1)]
-            depths.append(max(stage.depths) if independent else depth)
-            expands += [stage.expands[min(choice, len(stage.expands) - 1)]] * max(stage.depths)
-            kernels += [stage.kernels[min(kernel, len(stage.kernels) - 1)]] * max(stage.depths)
-        yield space.arch(
-            depths=depths,
-            resolution=resolution,
-            expands=expands if independent else None,
-            kernels=kernels if elastic else None,
-        )
+    choices = max(len(stage.expands if independent else stage.choices) for stage in space.stages)
+    kernels = max(len(stage.kernels) for stage in space.stages) if elastic else 1
+    counts = [count for stage in space.stages for count in stage.width_counts]
+    widths = max(counts, default=1)
+    for choice, kernel in itertools.product(range(choices), range(kernels)):
+        if not independent:
+            for pace in range(choices if counts else 1):
+                yield _compound(space, resolution, choice, kernel, pace)
+            continue
+        for first, pace in itertools.product(range(widths), repeat=2):
+            moving = [(first + pace * i) % widths for i in range(len(counts))]
+            yield _uniform(space, resolution, choice, kernel, moving)
+
+
+def _uniform(space: Space, resolution: int, choice: int, kernel: int, widths: Sequence[int]) -> Arch:
+    """All blocks make the same choice, as far as their stages have it."""
+    counts = [count for stage in space.stages for count in stage.width_counts]
+    return space.arch(
+        depths=[max(stage.depths) for stage in space.stages],
+        expands=[_at(stage.expands, choice) for stage in space.stages for _ in range(stage.blocks)],
+        kernels=_kernels(space, kernel),
+        widths=[min(width, count - 1) for width, count in zip(widths, counts)],
+        resolution=resolution,
+    )
+
+
+def _compound(space: Space, resolution: int, choice: int, kernel: int, pace: int) -> Arch:
+    """The stages make choices one pace apart."""
+    most = max(len(stage.choices) for stage in space.stages)
+    depths = [
+        _at(stage.choices, (choice + pace * i) % most if pace else choice)[0] for i, stage in enumerate(space.stages)
+    ]
+    return space.arch(depths=depths, kernels=_kernels(space, kernel), resolution=resolution)
+
+
+def _kernels(space: Space, kernel: int) -> list[int] | None:
+    if space.kernel == "fixed":
+        return None
+    return [_at(stage.kernels, kernel) for stage in space.stages for _ in range(stage.blocks)]
+
+
+def _at(options: Sequence[Any], index: int) -> Any:
+    return options[min(index, len(options) - 1)]
 
 
 def _draw(space: Space, resolutions: tuple[int, ...], *, count: int, seed: int) -> tuple[Arch, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -103,8 +102,9 @@ class LatencyTable:
           NotCoveredError: As ``predict``.
           InputError: As ``predict``.
         """
-        blocks = self._ends[-1]
-        if (len(arch.depths), len(arch.expands), len(arch.kernels)) != (len(self.space.stages), blocks, blocks):
+        blocks, widths = self.space.block_spans[-1].stop, self.space.width_spans[-1].stop
+        sizes = (len(arch.depths), len(arch.expands), len(arch.kernels), len(arch.widths))
+        if sizes != (len(self.space.stages), blocks, blocks, widths):
             self.space.check(arch)
         parts = self._parts(arch)
         if any(part not in self._sums for part in parts):
@@ -112,31 +112,35 @@ class LatencyTable:
         found = [self._sums[part] for part in parts]
         return sum(ms for ms, _ in found), sum(count for _, count in found)
 
-    @functools.cached_property
-    def _ends(self) -> list[int]:
-        ends = [0]
-        for stage in self.space.stages:
-            ends.append(ends[-1] + max(stage.depths))
-        return ends
-
     def _parts(self, arch: Arch) -> list[tuple[Any, ...]]:
-        """What decides the pieces: those of a stage depend on its own choices and the resolution, on nothing else."""
-        stages = zip(arch.depths, self._ends, self._ends[1:])
+        """What decides the pieces: those of a stage depend on its own choices, the width before it and the resolution.
+
+        The first part stands for stem and head.
+        """
+        spans = zip(arch.depths, self.space.block_spans, self.space.width_spans)
         return [
-            (arch.resolution,),
+            (arch.resolution, arch.widths[-1:]),
             *(
-                (arch.resolution, number, depth, arch.expands[start:end], arch.kernels[start:end])
-                for number, (depth, start, end) in enumerate(stages)
+                (
+                    arch.resolution,
+                    position,
+                    depth,
+                    arch.expands[blocks],
+                    arch.kernels[blocks],
+                    arch.widths[max(0, widths.start - 1) : widths.stop],
+                )
+                for position, (depth, blocks, widths) in enumerate(spans)
             ),
         ]
 
     def _learn(self, arch: Arch, parts: list[tuple[Any, ...]]) -> None:
-        stem, *inner, head = self.pieces_of(arch)
-        in_stages = arch.depths if self.space.pieces_are_blocks else [1] * len(arch.depths)
-        remaining = iter(inner)
-        grouped = [[stem, head], *([next(remaining) for _ in range(count)] for count in in_stages)]
-        for part, found in zip(parts, grouped, strict=True):
-            self._sums[part] = (sum(found), len(found))
+        found = self.pieces_of(arch)
+        stages = self.space.stage_units(arch)
+        counts = [len(units) if self.space.pieces_are_blocks else 1 for units in stages]
+        inner = iter(found[len(found) - 1 - sum(counts) : -1])
+        ends = [*found[: len(found) - 1 - sum(counts)], found[-1]]
+        for part, group in zip(parts, [ends, *([next(inner) for _ in range(count)] for count in counts)], strict=True):
+            self._sums[part] = (sum(group), len(group))
 
     def pieces_of(self, arch: Arch) -> list[float]:
         """Returns the latencies in ms of the pieces of a member, in the order of ``Space.pieces``.

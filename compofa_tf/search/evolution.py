@@ -223,6 +223,8 @@ def evolve(
       InputError: If a budget is below what was found in many random members and the smallest one, or the file is of
         another search.
     """
+    if space.width_spans[-1].stop:
+        raise InputError("Evolution varies depths, expand ratios and kernels; this family has elastic widths, too.")
     rng = np.random.default_rng(settings.seed)
     variation = Variation(space, resolutions, rng)
     found = Population(sorted(budgets_ms), settings.population)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +23,19 @@ class Members:
       expands: float ``[count, blocks]``.
       kernels: int ``[count, blocks]``.
       resolutions: int ``[count]``.
+      widths: int ``[count, width choices]``; no columns where widths are fixed.
     """
 
     depths: np.ndarray
     expands: np.ndarray
     kernels: np.ndarray
     resolutions: np.ndarray
+    widths: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+
+    def __post_init__(self) -> None:
+        """Without widths they are fixed."""
+        if len(self.widths) != len(self.resolutions):
+            object.__setattr__(self, "widths", np.zeros((len(self.resolutions), 0), np.int64))
 
     def __len__(self) -> int:
         """Number of subnets."""
@@ -36,7 +43,9 @@ class Members:
 
     def __getitem__(self, index: np.ndarray | slice) -> Members:
         """The subnets of an index array, mask or slice."""
-        return Members(self.depths[index], self.expands[index], self.kernels[index], self.resolutions[index])
+        return Members(
+            self.depths[index], self.expands[index], self.kernels[index], self.resolutions[index], self.widths[index]
+        )
 
     @classmethod
     def of(cls, space: Space, archs: Sequence[Arch]) -> Members:
@@ -49,6 +58,7 @@ class Members:
             np.array([arch.expands for arch in archs], np.float64).reshape(len(archs), blocks),
             np.array([arch.kernels for arch in archs], np.int64).reshape(len(archs), blocks),
             np.array([arch.resolution for arch in archs], np.int64),
+            np.array([arch.widths for arch in archs], np.int64).reshape(len(archs), space.width_spans[-1].stop),
         )
 
     @classmethod
@@ -60,18 +70,19 @@ class Members:
             [np.array(column)[picked[number]] for column in zip(*options)]
             for number, options in enumerate(choices, start=1)
         ]
-        depths, expands, kernels = zip(*columns)
+        depths, expands, kernels, widths = zip(*columns)
         return cls(
             np.stack(depths, axis=1),
             np.concatenate(expands, axis=1).astype(np.float64),
-            np.concatenate(kernels, axis=1),
+            np.concatenate(kernels, axis=1).astype(np.int64),
             np.asarray(resolutions, np.int64)[picked[0]],
+            np.concatenate(widths, axis=1).astype(np.int64),
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Members]) -> Members:
         """Returns several groups as one."""
-        names = ("depths", "expands", "kernels", "resolutions")
+        names = ("depths", "expands", "kernels", "resolutions", "widths")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def arch(self, space: Space, index: int) -> Arch:
@@ -81,11 +92,12 @@ class Members:
             expands=self.expands[index].tolist(),
             kernels=self.kernels[index].tolist(),
             resolution=int(self.resolutions[index]),
+            widths=self.widths[index].tolist(),
         )
 
     def keys(self) -> np.ndarray:
         """Returns a 64-bit number per subnet, equal for equal subnets and, as good as surely, only for them."""
-        columns = [self.resolutions[:, np.newaxis], self.depths, self.kernels, self.expands.view(np.int64)]
+        columns = [self.resolutions[:, np.newaxis], self.depths, self.kernels, self.widths, self.expands.view(np.int64)]
         table = np.concatenate(columns, axis=1).view(np.uint64)
         factors = np.random.default_rng(0).integers(2**64, size=table.shape[1], dtype=np.uint64) | np.uint64(1)
         mixed = (table ^ (table >> np.uint64(32))) * factors  # wraps around
@@ -94,6 +106,8 @@ class Members:
 
 class Latencies:
     """The latencies of a table laid out for many members at once; predicts what ``LatencyTable.predict`` does.
+
+    Families with elastic widths are looked up one by one: what a stage costs depends on the stage before it.
 
     Args:
       space: The family.
@@ -107,9 +121,11 @@ class Latencies:
     def __init__(self, space: Space, latency: LatencyTable, resolutions: Sequence[int]) -> None:
         from compofa_tf.latency.plan import covering_archs
 
-        self.space, self._correction = space, latency.correction
+        self.space, self._table, self._correction = space, latency, latency.correction
         self._resolutions = np.array(sorted(set(resolutions)), np.int64)
-        settings = [slot.settings for slot in space.block_slots]
+        if space.width_spans[-1].stop:
+            return
+        settings = [slot.settings for slot in space.stage_slots]
         self._expands = np.array(sorted({s[0] for options in settings for s in options if s}), np.float64)
         self._kernels = np.array(sorted({s[1] for options in settings for s in options if s}), np.int64)
         count = len(self._resolutions)
@@ -138,6 +154,9 @@ class Latencies:
 
     def predict_all(self, members: Members) -> np.ndarray:
         """Returns predicted latencies in ms: float64 ``[count]``."""
+        if members.widths.shape[1]:
+            archs = (members.arch(self.space, index) for index in range(len(members)))
+            return np.array([self._table.predict(arch) for arch in archs], np.float64)
         rows = np.searchsorted(self._resolutions, members.resolutions)
         if not self._by_block:
             stages = np.arange(members.depths.shape[1])

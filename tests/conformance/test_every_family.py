@@ -56,6 +56,19 @@ CASES = {
         },
         largest_macs=842676480,
     ),
+    "resnet50": Case(
+        default={"width_mult": 0.25, "classes": 10, "input_size": 32},
+        settings={
+            "width_mult": (0.5, 1.0),
+            "widths": ((0.5, 0.75, 1.0),),
+            "coupling": ("compound", "independent"),
+            "profile": ("mobile", "edgetpu"),
+            "classes": (2, 1000),
+            "input_size": (32, 64, 224),
+            "strides": ((2, 1, 1, 1, 1, 2),),
+        },
+        largest_macs=7491643904,
+    ),
 }
 SPACES = [
     pytest.param(families.get(name, **{**case.default, key: value}), id=f"{name}-{key}={value}")
@@ -109,9 +122,12 @@ def test_operations_connect_and_pieces_add_up(space):
         units, ops = space.units(arch), space.ops(arch)
         assert len({unit.name for unit in units}) == len(units)
         assert len({op.name for op in ops}) == len(ops)
-        maps = [op for op in ops if op.in_shape[:2] != (1, 1)]
+        maps = [op for op in ops if op.in_shape[:2] != (1, 1) and not op.name.endswith("/downsample")]
         assert maps[0].in_shape == (arch.resolution, arch.resolution, 3)
-        assert all(op.out_shape == following.in_shape for op, following in itertools.pairwise(maps))
+        for op, following in itertools.pairwise(maps):
+            pooled = following.name.startswith("stage1_block0") and op.name.startswith("stem_out")
+            assert op.out_shape[2] == following.in_shape[2]
+            assert op.out_shape == following.in_shape or pooled
         assert ops[-1].out_shape == (1, 1, space.classes)
         assert tuple(unit for piece in space.pieces(arch) for unit in piece.units) == units
 
