@@ -115,6 +115,10 @@ class Phase:
       subnets: Subnets sampled per step; their gradients are summed.
       kd_ratio: Weight of the teacher's soft labels against the true ones; 0 trains without a teacher.
       depths: Depths that stages may take in this phase; empty: all of them.
+      expands: Expand ratios that blocks may take, where depths do not decide them; empty: all of them.
+      kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them.
+      sort_channels: Stage of ``reorganize.sort_channels`` before the first step: 0 sorts all middle channels of every
+        block by importance, 1 those within the second-largest expand ratio only, and so on. None: not sorted.
     """
 
     epochs: int
@@ -123,6 +127,9 @@ class Phase:
     subnets: int = 4
     kd_ratio: float = 1.0
     depths: tuple[int, ...] = ()
+    expands: tuple[float, ...] = settings.later(())
+    kernels: tuple[int, ...] = settings.later(())
+    sort_channels: int | None = settings.later(None)
 
     def __post_init__(self) -> None:
         """Rejects impossible schedules."""
@@ -134,7 +141,15 @@ class Phase:
         )
         settings.require(self, "subnets", self.subnets >= 1, "at least 1")
         settings.require(self, "kd_ratio", self.kd_ratio >= 0, "at least 0")
-        settings.require(self, "depths", all(depth >= 1 for depth in self.depths), "positive")
+        settings.require(self, "depths", all(depth >= 0 for depth in self.depths), "at least 0")
+        for name, values in (("expands", self.expands), ("kernels", self.kernels)):
+            settings.require(self, name, all(value > 0 for value in values), "positive")
+        settings.require(self, "sort_channels", self.sort_channels is None or self.sort_channels >= 0, "at least 0")
+
+    @property
+    def limits(self) -> dict[str, tuple[Any, ...]]:
+        """What the phase may sample, as keyword arguments of ``sampling.codes_at``."""
+        return {"depths": self.depths, "expands": self.expands, "kernels": self.kernels}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compofa_tf.arch import Arch
+from compofa_tf.arch import Arch, Expand
 from compofa_tf.errors import InputError
 from compofa_tf.space import Space
 
@@ -36,7 +36,15 @@ def resolutions_at(resolutions: Sequence[int], *, seed: int, steps: int) -> np.n
 
 
 def archs_at(
-    space: Space, *, seed: int, step: int, subnets: int, resolution: int, depths: Sequence[int] = ()
+    space: Space,
+    *,
+    seed: int,
+    step: int,
+    subnets: int,
+    resolution: int,
+    depths: Sequence[int] = (),
+    expands: Sequence[Expand] = (),
+    kernels: Sequence[int] = (),
 ) -> tuple[Arch, ...]:
     """Returns the members that one step trains.
 
@@ -50,27 +58,61 @@ def archs_at(
       subnets: Number of members; those of a smaller number are a prefix.
       resolution: Resolution of the step in pixels.
       depths: Depths that stages may take; empty: all of them.
+      expands: Expand ratios that blocks may take; empty: all of them.
+      kernels: Kernel sides that blocks may take; empty: all of them.
 
     Raises:
-      InputError: If a stage has none of the allowed depths.
+      InputError: If a limit names what the space does not let vary, see ``check_limits``.
     """
-    return tuple(_draw(space, (seed, step, index), resolution, depths) for index in range(subnets))
+    check_limits(space, depths=depths, expands=expands, kernels=kernels)
+    drawn = []
+    for index in range(subnets):
+        rng = np.random.Generator(np.random.Philox(key=[seed, _SUBNET_STREAM], counter=[0, 0, step, index]))
+        drawn.append(space.sample(rng, resolution=resolution, depths=depths, expands=expands, kernels=kernels))
+    return tuple(drawn)
 
 
 def codes_at(
-    space: Space, *, seed: int, step: int, subnets: int, resolution: int, depths: Sequence[int] = ()
+    space: Space,
+    *,
+    seed: int,
+    step: int,
+    subnets: int,
+    resolution: int,
+    depths: Sequence[int] = (),
+    expands: Sequence[Expand] = (),
+    kernels: Sequence[int] = (),
 ) -> np.ndarray:
     """Returns ``archs_at`` as codes: int32 ``[subnets, space.code_size]``."""
-    archs = archs_at(space, seed=seed, step=step, subnets=subnets, resolution=resolution, depths=depths)
+    place = {"seed": seed, "step": step, "subnets": subnets, "resolution": resolution}
+    archs = archs_at(space, **place, depths=depths, expands=expands, kernels=kernels)
     return np.stack([space.encode(arch) for arch in archs])
 
 
-def _draw(space: Space, place: tuple[int, int, int], resolution: int, depths: Sequence[int]) -> Arch:
-    seed, step, index = place
-    rng = np.random.Generator(np.random.Philox(key=[seed, _SUBNET_STREAM], counter=[0, 0, step, index]))
-    if not depths:
-        return space.sample(rng, resolution=resolution)
-    known = space.stages[0].depths
-    if not set(depths) <= set(known):
-        raise InputError(f"depths must be some of {known}. Received: depths={tuple(depths)}")
-    return space.sample(rng, resolution=resolution, depth_weights=[float(depth in depths) for depth in known])
+def check_limits(
+    space: Space, *, depths: Sequence[int] = (), expands: Sequence[Expand] = (), kernels: Sequence[int] = ()
+) -> None:
+    """Checks what a phase may sample against the space.
+
+    Every value must be a choice of some stage, and every stage that has a choice must be left with one.
+
+    Raises:
+      InputError: Naming the limit that does not fit.
+    """
+    if expands and space.coupling == "compound":
+        raise InputError(
+            "In a compound space the depth decides the expand ratio: limit depths instead, and leave expands empty. "
+            f"Received: expands={tuple(expands)}"
+        )
+    if kernels and space.kernel == "fixed":
+        raise InputError(f"This space has fixed kernels: leave kernels empty. Received: kernels={tuple(kernels)}")
+    for name, values, of_stage in (
+        ("depths", depths, [stage.depths for stage in space.stages]),
+        ("expands", expands, [stage.expands for stage in space.stages if stage.blocks]),
+        ("kernels", kernels, [stage.kernels for stage in space.stages if stage.blocks]),
+    ):
+        known, given = set().union(*of_stage), set(values)
+        bare = [number for number, choice in enumerate(of_stage, 1) if len({*choice}) > 1 and not given & {*choice}]
+        if given and (bare or not given <= known):
+            which = f", with at least one for stage {bare[0]}" if bare and given <= known else ""
+            raise InputError(f"{name} must be some of {tuple(sorted(known))}{which}. Received: {name}={tuple(values)}")

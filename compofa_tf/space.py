@@ -244,6 +244,9 @@ class Space:
         resolution: int | None = None,
         resolutions: Sequence[int] | None = None,
         depth_weights: Sequence[float] | None = None,
+        depths: Sequence[int] = (),
+        expands: Sequence[Expand] = (),
+        kernels: Sequence[int] = (),
     ) -> Arch:
         """Draws a member as the papers do: a depth per stage, then what is free per block, each independently.
 
@@ -256,21 +259,26 @@ class Space:
           resolution: Side of the input; give this or ``resolutions``.
           resolutions: Sides to draw from uniformly.
           depth_weights: Relative weight of each depth choice, in the order of ``Stage.choices``; uniform when absent.
+          depths: Depths to draw from; empty: all. Where a stage has no choice, or none of these, they do not apply.
+          expands: Expand ratios to draw from, likewise, for what is free per block.
+          kernels: Kernel sides to draw from, likewise.
         """
         if resolution is None:
             if not resolutions:
                 raise InputError("sample needs a resolution or a list of resolutions to draw from.")
             resolution = int(resolutions[int(rng.integers(len(resolutions)))])
-        depths: list[int] = []
+        picked: list[int] = []
         drawn: tuple[list[Any], list[Any], list[int]] = ([], [], [])
         for stage in self.stages:
-            depths.append(stage.depths[_draw(rng, len(stage.depths), depth_weights)])
+            open_depths = limited(stage.depths, depths)
+            picked.append(open_depths[_draw(rng, len(open_depths), depth_weights)])
+            choices = [limited(*pair) for pair in zip(self.allowed(stage, picked[-1]), (expands, kernels))]
             for _ in range(stage.blocks):
-                for values, allowed in zip(drawn, self.allowed(stage, depths[-1])):
+                for values, allowed in zip(drawn, choices):
                     values.append(_draw_one(rng, allowed))
-            drawn[2].extend(_draw_one(rng, allowed) for allowed in self.allowed_widths(stage, depths[-1]))
-        expands, kernels, widths = drawn
-        return self.arch(depths=depths, expands=expands, kernels=kernels, widths=widths, resolution=resolution)
+            drawn[2].extend(_draw_one(rng, allowed) for allowed in self.allowed_widths(stage, picked[-1]))
+        found = dict(zip(("expands", "kernels", "widths"), drawn))
+        return self.arch(depths=picked, resolution=resolution, **found)
 
     def enumerate(self, *, resolutions: Sequence[int]) -> Iterator[Arch]:
         """Yields every member at every resolution, lazily, in a fixed order.
@@ -429,6 +437,11 @@ class Space:
             piece, shape = cut_piece(units, shape)
             pieces.append(piece)
         return tuple(pieces)
+
+
+def limited(values: tuple[Any, ...], allowed: Sequence[Any]) -> tuple[Any, ...]:
+    """Returns the values that are allowed, in their order; all of them where that leaves none."""
+    return tuple(value for value in values if value in allowed) or values
 
 
 def _is_resolution(value: Any) -> bool:

@@ -21,7 +21,8 @@ class Nesterov:
     published training uses this form. ``keras.optimizers.SGD`` keeps the learning rate inside the velocity instead,
     which agrees only while the rate is constant; this one is also a single fused operation per variable.
 
-    A kernel that no subnet of the step uses has gradient 0; it still decays and keeps moving with its velocity.
+    A kernel that no subnet of the step uses has gradient 0; it still decays and keeps moving with its velocity. In the
+    published code its gradient is absent and it stays as it is; see ``docs/fidelity.md``.
 
     Args:
       net: The supernet whose trainable variables are updated.
@@ -33,7 +34,7 @@ class Nesterov:
         decayed = {id(variable) for variable in net.kernel_variables}
         self.variables: list[tf.Variable] = [variable.value for variable in trainable.values()]
         self.velocities: dict[str, tf.Variable] = {
-            name: tf.Variable(tf.zeros(v.shape), trainable=False, name=f"{name}/velocity")
+            name: tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False, name=f"{name}/velocity")
             for name, v in trainable.items()
         }
         self._decay = [settings.weight_decay if id(v) in decayed else 0.0 for v in trainable.values()]
@@ -155,8 +156,8 @@ class TrainingStep:
         subnets = tf.shape(codes)[0]
         start = (
             tf.constant(0),
-            tf.TensorArray(tf.float32, subnets, element_shape=[]),
-            [tf.zeros(variable.shape) for variable in self.optimizer.variables],
+            tf.TensorArray(self.net.compute_dtype, subnets, element_shape=[]),
+            [tf.zeros(variable.shape, variable.dtype) for variable in self.optimizer.variables],
         )
         _, found, sums = tf.while_loop(
             lambda index, *_: index < subnets, body, start, parallel_iterations=subnets_side_by_side()
@@ -167,7 +168,7 @@ class TrainingStep:
         self, images: tf.Tensor, labels: tf.Tensor, arch: Any, teacher_logits: tf.Tensor | None, kd_ratio: Any
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        global_batch = tf.cast(tf.shape(labels)[0] * replicas, tf.float32)
+        global_batch = tf.cast(tf.shape(labels)[0] * replicas, self.net.compute_dtype)
         with tf.GradientTape() as tape:
             logits = self.net(images, arch, training=True)
             if teacher_logits is None:

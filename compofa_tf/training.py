@@ -23,12 +23,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from compofa_tf import checkpoints, cost, evaluation, journal, schedules
+from compofa_tf import checkpoints, cost, evaluation, journal, reorganize, schedules
 from compofa_tf.errors import InputError
 from compofa_tf.progress import duration, say
 from compofa_tf.recipe import Phase, Recipe
-from compofa_tf.sampling import codes_at, resolutions_at
-from compofa_tf.space import Arch
+from compofa_tf.sampling import check_limits, codes_at, resolutions_at
+from compofa_tf.space import Arch, Space
 from compofa_tf.steps import Nesterov, TrainingStep
 from compofa_tf.supernet import Supernet
 
@@ -88,8 +88,8 @@ def train(
         validate = validate or evaluation.validator(source, recipe)
     else:
         source = data
-    recipe.save(folder / "recipe.json")
     trainer = Trainer(recipe, source, folder, validate=validate, log=log)
+    recipe.save(folder / "recipe.json")
     trainer.announce()
     with _signals() as received, journal.Journal(folder, step=trainer.step) as records:
         for phase in trainer.remaining():
@@ -209,6 +209,8 @@ class Trainer:
         self.recipe, self.data, self.folder, self.validate, self.log = recipe, data, folder, validate, log
         self.space = recipe.space.build(classes=data.classes)
         self.phases = plan(recipe, train_size=data.train_size)
+        for phase in self.phases:
+            _check_phase(self.space, phase.name, phase.settings)
         self.resolutions = resolutions_at(recipe.data.resolutions, seed=recipe.seed, steps=self.phases[-1].end)
         self.net = Supernet(self.space, seed=recipe.seed)
         self.optimizer = Nesterov(self.net, recipe.optimizer)
@@ -332,12 +334,15 @@ class Trainer:
             )
 
     def _begin(self, phase: Plan) -> None:
-        """Fresh momentum at the first step of a phase; the teacher's weights where they are needed."""
+        """Fresh momentum and sorted channels at the first step of a phase; the teacher where it is needed."""
         before = [earlier.name for earlier in self.phases if earlier.end == phase.start]
         if self.step == phase.start:
             self._set_velocities(None)
             if before == ["teacher"]:
                 self.net.save(self.folder / "teacher", recipe_hash=self.recipe.hash, **_provenance(self.data))
+            if phase.settings.sort_channels is not None:
+                stage = phase.settings.sort_channels
+                self.net.set_state(reorganize.sort_channels(self.space, self.net.get_state(), stage=stage))
         if self.step_function(phase).teacher is not None:
             self.teacher.set_state(Supernet.load(self.folder / "teacher").get_state())
 
@@ -358,7 +363,7 @@ class Trainer:
             step=step,
             subnets=settings.subnets,
             resolution=int(self.resolutions[step]),
-            depths=settings.depths,
+            **settings.limits,
         )
         return self.step_function(phase)(images, labels, codes, phase.learning_rate(step), settings.kd_ratio)
 
@@ -427,6 +432,15 @@ class Trainer:
         name = signal.Signals(signum).name
         self.log(f"Stopped by {name} after step {self.step}; run the same command again to resume.")
         raise SystemExit(128 + signum)
+
+
+def _check_phase(space: Space, name: str, settings: Phase) -> None:
+    try:
+        check_limits(space, **settings.limits)
+        if settings.sort_channels is not None:
+            reorganize.check_sort_stage(space, settings.sort_channels)
+    except InputError as error:
+        raise InputError(f"Phase {name}: {error}") from error
 
 
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:

@@ -51,6 +51,11 @@ def test_hash_is_pinned_so_that_old_work_directories_stay_valid():
     assert make().hash == "120a42afa8eac002"
 
 
+@pytest.mark.parametrize("setting", ["expands=4,6", "kernels=3", "sort_channels=0"])
+def test_settings_that_were_added_later_count_where_they_are_set(setting):
+    assert make().override([f"train.{setting}"]).hash != make().hash
+
+
 def test_hash_does_not_depend_on_how_numbers_were_written():
     assert (
         make(optimizer=OptimizerSettings(weight_decay=0)).hash
@@ -145,6 +150,9 @@ def test_json_is_read_strictly(change, message):
         (lambda: Phase(epochs=1, learning_rate=0), r"learning_rate must be greater than 0"),
         (lambda: Phase(epochs=1, learning_rate=1, warmup_epochs=2), r"warmup_epochs must be between 0 and epochs=1"),
         (lambda: Phase(epochs=1, learning_rate=1, subnets=0), r"subnets must be at least 1"),
+        (lambda: Phase(epochs=1, learning_rate=1, expands=(3, 0)), r"expands must be positive"),
+        (lambda: Phase(epochs=1, learning_rate=1, kernels=(-3,)), r"kernels must be positive"),
+        (lambda: Phase(epochs=1, learning_rate=1, sort_channels=-1), r"sort_channels must be at least 0"),
         (lambda: Phase(epochs=1, learning_rate=float("nan")), r"learning_rate must be a finite number"),
         (lambda: DataSettings(resolutions=()), r"resolutions must be one or more different sides"),
         (lambda: DataSettings(resolutions=(32, 32)), r"different sides"),

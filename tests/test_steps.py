@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from spaces import small_space
 from tiny import tiny_space
 
 from compofa_tf import losses, steps
 from compofa_tf.recipe import OptimizerSettings
+from compofa_tf.sampling import codes_at
 from compofa_tf.steps import Nesterov, TrainingStep
 from compofa_tf.supernet import Supernet
 
@@ -119,6 +121,22 @@ def test_subnets_side_by_side_give_the_same_gradients(space, distilling, monkeyp
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     for one, other in zip(found[1], expected[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_elastic_kernels_with_compound_coupling_train():
+    """The published code stops with an error when it samples this space."""
+    space = small_space("elastic", "compound")
+    net, teacher = Supernet(space, seed=1), Supernet(space, seed=1)
+    step = TrainingStep(net, Nesterov(net, SETTINGS), teacher=teacher)
+    images, labels = batch()
+    before, found = net.get_state(), []
+    for number in range(12):
+        codes = codes_at(space, seed=0, step=number, subnets=2, resolution=16)
+        found.append(step(images, labels, codes, 0.02).numpy().mean())
+    assert np.mean(found[-3:]) < np.mean(found[:3])
+    after = net.get_state()
+    assert all(not np.array_equal(after[name], before[name]) for name in before if name.endswith(("7to5", "5to3")))
+    assert step.traces == 1
 
 
 def test_teacher_is_the_largest_member_and_stays_as_it_is(space, distilling):

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from tiny import tiny_space
 
-from compofa_tf import families, journal, sampling
+from compofa_tf import families, journal, reorganize, sampling
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.errors import InputError
 from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, SpaceSettings
@@ -244,6 +244,33 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_a_phase_that_does_not_fit_the_space_claims_no_work_directory(tmp_path):
+    for override, message in (
+        ("train.depths=3", r"Phase train: depths must be some of \(1, 2\)"),
+        ("train.sort_channels=2", r"Phase train: The stage of channel sorting must be a whole number from 0 to 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            train(RECIPE.override([override]), workdir=tmp_path / "run", data=FakeData(), log=pytest.fail)
+        assert not (tmp_path / "run").exists()
+
+
+def test_channels_are_sorted_before_the_first_step_of_a_phase_and_never_again(tmp_path):
+    """The checkpoint at the end of the phase before holds them unsorted, every later one sorted."""
+    recipe = RECIPE.override(["train.sort_channels=0"])
+    trainer = Trainer(recipe, FakeData(), tmp_path, log=pytest.fail)
+    unsorted = trainer.net.get_state()
+    (_, phase), expected = trainer.phases, reorganize.sort_channels(trainer.space, unsorted)
+    assert any(not np.array_equal(expected[name], unsorted[name]) for name in unsorted)
+    trainer.step = phase.start
+    trainer._begin(phase)
+    same(trainer.net.get_state(), expected)
+    same(trainer.teacher.get_state(), unsorted)
+    trainer.net.set_state(unsorted)
+    trainer.step = phase.start + 1
+    trainer._begin(phase)
+    same(trainer.net.get_state(), unsorted)
+
+
 def test_plan_places_phases_one_after_the_other():
     recipe = dataclasses.replace(RECIPE, shrink=(Phase(epochs=1, learning_rate=1.0, subnets=1),))
     phases = plan(recipe, train_size=39)
@@ -294,6 +321,55 @@ def test_sampling_within_allowed_depths():
     assert {depth for arch in drawn for depth in arch.depths} == {3, 4}
     with pytest.raises(InputError, match=r"depths must be some of \(2, 3, 4\)"):
         sampling.archs_at(space, seed=0, step=0, subnets=1, resolution=64, depths=(5,))
+
+
+OFA = {"kernel": "elastic", "coupling": "independent"}
+
+
+def test_sampling_within_allowed_expand_ratios_and_kernels():
+    space = families.mobilenet_v3(classes=10, **OFA)
+    place = {"seed": 0, "subnets": 2, "resolution": 64}
+    drawn = [
+        arch
+        for step in range(30)
+        for arch in sampling.archs_at(space, **place, step=step, depths=(4,), expands=(4.0, 6.0), kernels=(3, 7))
+    ]
+    assert {depth for arch in drawn for depth in arch.depths} == {4}
+    assert {expand for arch in drawn for expand in arch.expands} == {4, 6}
+    assert {kernel for arch in drawn for kernel in arch.kernels} == {3, 7}
+    assert all(arch in space for arch in drawn)
+    assert sampling.archs_at(space, **place, step=7) == sampling.archs_at(
+        space, **place, step=7, depths=(2, 3, 4), expands=(3, 4, 6), kernels=(3, 5, 7)
+    )
+
+
+def test_depths_do_not_apply_to_a_stage_of_one_depth():
+    space = families.proxyless_nas(classes=10, **OFA)
+    drawn = sampling.archs_at(space, seed=0, step=0, subnets=8, resolution=64, depths=(4,), expands=(6,), kernels=(7,))
+    assert {arch.depths for arch in drawn} == {(4, 4, 4, 4, 4, 1)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits", "message"),
+    [
+        (OFA, {"depths": (5,)}, r"depths must be some of \(2, 3, 4\)\. Received: depths=\(5,\)"),
+        (
+            {"family": "resnet50", "coupling": "independent"},
+            {"expands": (0.3,)},
+            r"expands must be some of \(0\.2, 0\.25, ",
+        ),
+        (OFA, {"expands": (3, 5)}, r"expands must be some of \(3, 4, 6\)\. Received: expands=\(3, 5\)"),
+        (OFA, {"kernels": (9,)}, r"kernels must be some of \(3, 5, 7\)\. Received: kernels=\(9,\)"),
+        ({}, {"expands": (6,)}, r"limit depths instead, and leave expands empty\. Received: expands=\(6,\)"),
+        ({}, {"kernels": (3,)}, r"leave kernels empty\. Received: kernels=\(3,\)"),
+        ({**OFA, "family": "proxyless_nas"}, {"depths": (1,)}, r"with at least one for stage 1\. Received"),
+    ],
+)
+def test_limits_that_the_space_lacks_are_refused(settings, limits, message):
+    chosen = dict(settings)
+    space = getattr(families, chosen.pop("family", "mobilenet_v3"))(classes=10, **chosen)
+    with pytest.raises(InputError, match=message):
+        sampling.archs_at(space, seed=0, step=0, subnets=1, resolution=64, **limits)
 
 
 def test_resolutions_of_a_longer_run_begin_like_a_shorter_one():

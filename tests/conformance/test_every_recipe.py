@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from compofa_tf import recipes
+from compofa_tf import recipes, reorganize, sampling
 from compofa_tf.recipe import Recipe
 
 HEADINGS = ("Paper", "Command", "Hardware", "Time", "Expected", "Last run")
@@ -20,7 +20,9 @@ def page_of(name: str) -> str:
 
 
 def test_the_recipes_that_the_readme_and_the_issues_speak_of_are_there():
-    assert {"demo", "small", "cifar10", "imagenet"} <= set(recipes.names())
+    assert set(recipes.names()) == {
+        "cifar10", "demo", "imagenet", "imagenet_elastic", "ofa_demo", "ofa_imagenet", "small"
+    }  # fmt: skip
 
 
 @EVERY
@@ -61,6 +63,45 @@ def test_the_space_can_be_built_for_any_number_of_classes(name):
         assert space.classes == classes
         for resolution in (*recipe.data.resolutions, *recipe.accuracy.resolutions):
             assert space.largest(resolution) in space
+
+
+@EVERY
+def test_every_phase_fits_the_space(name):
+    recipe = recipes.get(name)
+    space = recipe.space.build(classes=10)
+    for step, (_, phase) in enumerate(recipe.phases):
+        drawn = sampling.archs_at(space, seed=0, step=step, subnets=phase.subnets, resolution=64, **phase.limits)
+        assert all(arch in space for arch in drawn)
+        if phase.sort_channels is not None:
+            reorganize.check_sort_stage(space, phase.sort_channels)
+
+
+def test_progressive_shrinking_as_published():
+    """Epochs and warm-up, rates for 64 images, subnets per step, and what is sampled."""
+    recipe = recipes.get("ofa_imagenet")
+    space = recipe.space.build(classes=1000)
+    assert [phase.epochs - phase.warmup_epochs for _, phase in recipe.phases] == [180, 120, 25, 120, 25, 120]
+    rates = [phase.learning_rate * 64 / 2048 for _, phase in recipe.phases[1:]]
+    assert rates == pytest.approx([3e-2, 2.5e-3, 7.5e-3, 2.5e-3, 7.5e-3])
+    assert [phase.subnets for _, phase in recipe.phases] == [1, 1, 2, 2, 4, 4]
+    assert [phase.sort_channels for _, phase in recipe.phases] == [None, None, None, None, 0, 1]
+    found = []
+    for _, phase in recipe.phases[1:]:
+        drawn = [
+            arch
+            for step in range(40)
+            for arch in sampling.archs_at(space, seed=1, step=step, subnets=2, resolution=128, **phase.limits)
+        ]
+        kept = [{*arch.expands} - {0} for arch in drawn], [{*arch.kernels} - {0} for arch in drawn]
+        expands, kernels = (sorted(set().union(*values)) for values in kept)
+        found.append((sorted({depth for arch in drawn for depth in arch.depths}), expands, kernels))
+    assert found == [
+        ([4], [6], [3, 5, 7]),
+        ([3, 4], [6], [3, 5, 7]),
+        ([2, 3, 4], [6], [3, 5, 7]),
+        ([2, 3, 4], [4, 6], [3, 5, 7]),
+        ([2, 3, 4], [3, 4, 6], [3, 5, 7]),
+    ]
 
 
 def test_hashes_tell_the_recipes_apart():
