@@ -64,7 +64,7 @@ class DataSettings:
     """Where the images come from and how they are prepared.
 
     Attributes:
-      source: ``"digits"``, ``"folder:PATH"`` or ``"tfds:NAME"``.
+      source: ``"digits"``, ``"folder:PATH"``, ``"images:PATH"`` (for calibration alone) or ``"tfds:NAME"``.
       resolutions: Sides in pixels; each training batch takes one of them.
       batch_size: Images per step, over all replicas.
       normalization: ``"symmetric"`` (to [-1, 1]) or ``"imagenet"``.

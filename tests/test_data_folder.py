@@ -335,8 +335,24 @@ def test_a_class_of_broken_images_is_refused(tmp_path):
     ],
 )
 def test_unknown_sources_name_the_known_ones(source, hint):
-    assert hint in refused(source, r'"digits", "folder:PATH" or "tfds:NAME".*Received: source=')
+    assert hint in refused(source, r'"digits", "folder:PATH", "images:PATH" or "tfds:NAME".*Received: source=')
 
 
 def test_a_bare_path_is_answered_with_the_prefix(root):
     refused(str(root), f"write folder:{root}")
+
+
+def test_images_of_any_folders_without_classes(tmp_path):
+    fill(tmp_path / "photos" / "holiday" / "sea", 3, seed=1)
+    fill(tmp_path / "photos", 2, seed=2)
+    fill(tmp_path / "photos" / ".hidden", 2, seed=3)
+    data = ct_data.load(f"images:{tmp_path / 'photos'}", SETTINGS)
+    assert (data.labels, data.labelled, data.train_size, data.val_size) == ((), False, 5, 0)
+    with pytest.raises(InputError, match="Training needs images with classes"):
+        data.train(batch_size=2, steps=1, resolutions=np.array([16]), seed=0)
+    with pytest.raises(InputError, match=r"Evaluation needs images with classes.*'photos', images without"):
+        data.eval(resolution=16, batch_size=2)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, message in (("empty", "holds no JPEG or PNG"), ("file", "is not a folder"), ("none", "does not exist")):
+        refused(f"images:{tmp_path / name}", message)

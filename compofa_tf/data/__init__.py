@@ -1,4 +1,4 @@
-"""Data: sources (``digits``, ``folder:PATH``, ``tfds:NAME``) and the train, eval and calibration pipelines."""
+"""Data: sources (``digits``, ``folder:PATH``, ``images:PATH``, ``tfds:NAME``) and pipelines."""
 
 from compofa_tf.data.dataset import Data, load
 from compofa_tf.data.normalization import Normalization

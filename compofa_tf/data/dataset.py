@@ -68,7 +68,7 @@ class Data:
         if not self.labelled:
             raise InputError(
                 f"{purpose} needs images with classes; give folder:PATH or tfds:NAME as the data. "
-                f"Received: data.source={self.settings.source!r}"
+                f"Received: {self.name!r}, images without classes"
             )
 
     @property
