@@ -225,6 +225,44 @@ def test_nested_and_sequential_models():
     assert_same_function(inner, lower(inner, target=INT8))
 
 
+@pytest.mark.parametrize(
+    ("side", "size", "padding", "left"),
+    [
+        (8, 2, "same", 0),
+        (7, 2, "same", 0),
+        (9, 3, "valid", 0),
+        (7, 3, "valid", 0),
+        (7, 3, "same", 1),
+        (None, 2, "same", 1),
+    ],
+)
+def test_an_average_of_windows_side_by_side_becomes_a_convolution(side, size, padding, left):
+    """Also where the last window has fewer pixels; what cannot be one stays as it is. A factor passes through."""
+    inputs = keras.Input((side, side, 3))
+    x = layers.AveragePooling2D(size, padding=padding)(swish(layers.Conv2D(4, 3, padding="same")(inputs)))
+    model = randomize(keras.Model(inputs, layers.Conv2D(2, 1)(x)))
+    lowered = lower(model, target=INT8)
+    assert sum(isinstance(layer, layers.AveragePooling2D) for layer in lowered.layers) == left
+    assert multiplications_by_constant(lowered) == 0
+    if side is not None:
+        assert_same_function(model, lowered)
+
+
+def test_shared_averages_stay_right():
+    inputs, pool = keras.Input((7, 7, 3)), layers.AveragePooling2D(2, padding="same")
+    model = keras.Model(inputs, layers.Concatenate()([pool(inputs), pool(layers.Activation("relu")(inputs))]))
+    assert_same_function(model, lower(model, target=INT8))
+
+
+@pytest.mark.parametrize("resolution", [32, 40])
+def test_residual_subnets_are_averaged_by_convolutions(resolution):
+    space = families.resnet50(width_mult=0.125, classes=10)
+    model = randomize(subnet.build(space, space.arch(depths=(2, 0, 1, 0, 2), resolution=resolution)))
+    lowered = lower(model, target=INT8)
+    assert not any(isinstance(layer, layers.AveragePooling2D) for layer in lowered.layers)
+    assert_same_function(model, lowered)
+
+
 def test_our_own_subnets_need_no_rescale():
     space = families.mobilenet_v3(width_mult=0.35, classes=10, input_size=32)
     model = randomize(subnet.build(space, space.smallest(32)))

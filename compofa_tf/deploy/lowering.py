@@ -5,6 +5,9 @@ int8 ``HARD_SWISH`` leaves the accelerated graph and makes an int8 MobileNetV3 s
 function as ``x * relu6(x + 3)`` stays inside. That is 6 times too large, so the next convolution gets a sixth of its
 kernel: the constant costs nothing. ``relu6(x + 3)`` is 6 times the hard sigmoid in the same way, and a product
 multiplies factors.
+
+XNNPACK has no int8 ``AVERAGE_POOL_2D`` either: an average over windows side by side becomes a depthwise convolution
+with equal weights.
 """
 
 from __future__ import annotations
@@ -84,6 +87,19 @@ def _functional(model: keras.Model) -> keras.Model:
     return model
 
 
+def _is_tiling_average(layer: Any) -> bool:
+    """Whether a layer averages windows that lie side by side, so that a convolution can do it."""
+    if type(layer) is not keras.layers.AveragePooling2D or layer.data_format != "channels_last":
+        return False
+    sizes = tuple(layer.pool_size)
+    if sizes != tuple(layer.strides) or layer.padding == "valid":
+        return sizes == tuple(layer.strides)
+    try:
+        return sizes == (2, 2) and None not in layer.input.shape[1:]
+    except AttributeError:  # used several times
+        return False
+
+
 def _folds(layer: Any) -> bool:
     return type(layer) in _FOLDING  # not isinstance: a subclass may compute something else
 
@@ -113,6 +129,15 @@ def _takes_gain(layer: Any) -> bool:
     return _folds(layer) and layer.activation in _HOMOGENEOUS_ACTIVATIONS
 
 
+def _completed(pool: Any, x: Any) -> Any:
+    """Repeats the last row and column where a window of two would lack one: the average stays the same."""
+    if pool.padding == "same":
+        for axis in (1, 2):
+            if x.shape[axis] % 2:
+                x = keras.ops.concatenate([x, x[:, -1:] if axis == 1 else x[:, :, -1:]], axis=axis)
+    return x
+
+
 class _Lowering:
     """One pass over one model: which factor every tensor carries, and which layer was cloned from which."""
 
@@ -137,6 +162,12 @@ class _Lowering:
     def _clone(self, layer: Any) -> Any:
         if isinstance(layer, keras.Model):
             copy = lower(layer, target="litert-cpu-int8")
+        elif _is_tiling_average(layer):
+            size = tuple(layer.pool_size)
+            equal = keras.initializers.Constant(1.0 / (size[0] * size[1]))
+            copy = keras.layers.DepthwiseConv2D(
+                size, size, depthwise_initializer=equal, use_bias=False, name=layer.name, dtype=layer.dtype_policy
+            )
         else:
             config = layer.get_config()
             if _folds(layer) and _is_hard(layer.activation):
@@ -162,6 +193,8 @@ class _Lowering:
         if _is_hard(function):
             return self._hard(function, self._true(args[0]))
         factors = [self._factor(x) for x in sources]
+        if _is_tiling_average(origin):
+            return self._mark(layer(_completed(origin, args[0])), factors[0])
         if type(origin) is keras.layers.Multiply:
             return self._mark(layer(*args, **kwargs), float(np.prod(factors)))
         if _is_homogeneous(origin) or (type(origin) in _SAME_FACTOR and len(set(factors)) == 1):
