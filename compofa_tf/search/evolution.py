@@ -1,7 +1,7 @@
 """Evolution search, for spaces that are too large to be looked at outright. NumPy only.
 
-The algorithm of Once-for-All and CompOFA (arXiv:1908.09791, section 3.3; arXiv:2104.12642, section 4): a population
-keeps its best quarter, and fills up with mutated and crossed-over parents that keep the latency budget. Here a
+The algorithm of Once-for-All and CompOFA (arXiv:1908.09791, section 3.3; arXiv:2104.12642, section 4): the best quarter
+of a population has children, half of them mutated, half crossed over, as far as they keep the latency budget. Here a
 generation is computed all at once, and all budgets share what they evaluate: what was found for a tight budget may be
 the best for a loose one. A population prefers not to be full of members of one resolution and depths, and every few
 generations a local search improves the best of its kinds (``search.refining``).
@@ -40,16 +40,16 @@ class Evolution:
     and a local search, need fewer generations; a larger population gets stuck less often (``benchmarks/search.py``).
 
     Attributes:
-      population: Members that each budget keeps.
+      population: Members that each budget keeps, and children that it has in each generation.
       generations: Rounds of new members.
       parents: Share of the population that has children.
-      mutated: Share of the population that is replaced by mutated parents; the rest are crossed over.
+      mutated: Share of the children that are mutated parents; the rest are crossed over.
       probability: Chance of each choice (depth of a stage, expand ratio and kernel of a block, resolution) to mutate.
       refined_every: Generations between two local searches; one more follows the last generation.
       seed: Of all randomness.
     """
 
-    population: int = 200
+    population: int = 160
     generations: int = 60
     parents: float = 0.25
     mutated: float = 0.5
@@ -304,10 +304,10 @@ def _children(found: Population, variation: Variation, settings: Evolution, late
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     pool = Members.joined(parents)
     mutated = round(settings.mutated * settings.population)
-    crossed = settings.population - mutated - sizes
+    crossed = settings.population - mutated
     made = []
-    for counts, cross in ((np.full(len(budgets), mutated), False), (np.maximum(crossed, 0), True)):
-        wanted = np.repeat(np.arange(len(budgets)), counts)
+    for count, cross in ((mutated, False), (crossed, True)):
+        wanted = np.repeat(np.arange(len(budgets)), count)
         for _ in range(_CHILD_ATTEMPTS):
             if not len(wanted):
                 break
