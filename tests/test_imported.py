@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
@@ -181,6 +182,33 @@ def test_from_checkpoint_to_int8_with_the_published_predictor(tmp_path):
     assert (
         run("search", "--workdir", workdir.path, "--accuracy", "published", "--overwrite", "--budget-ms", "0.001") == 1
     )
+
+
+@pytest.mark.slow
+def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint, tmp_path, capsys):
+    """Accuracies of a few members, block pieces of one precision, then search, extraction and evaluation of one."""
+    from PIL import Image
+
+    for number, index in itertools.product(range(10), range(2)):
+        folder = tmp_path / "classes" / f"class{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (25 * number, 100 * index, 0)).save(folder / f"{index}.png")
+    named = ("--workdir", tmp_path / "run")
+    more = settings("accuracy.resolutions=32", "accuracy.calibration_images=10", "deploy.calibration_images=10")
+    space = ("--space", "coupling=independent,kernel=elastic")
+    words = ("--data", f"folder:{tmp_path / 'classes'}", *space, *more)
+    assert run("import-torch", checkpoint, *named, *words) == 0
+    assert "--sample" in refused(capsys, "measure", *named, "--accuracy")
+    assert run("measure", *named, "--accuracy", "--sample", "3") == 0
+    content = json.loads((tmp_path / "run" / "accuracy" / "val.json").read_text())
+    assert content["covered"] == {"measured": 3, "of": WorkDir(tmp_path / "run").space.size}
+    assert run("measure", *named, "--latency") == 0
+    assert run("search", *named, "--budget-ms", "1000") == 0
+    front = json.loads((tmp_path / "run" / "front.json").read_text())
+    assert len(front["family"]["id"]) == 3 and front["chosen"][0]["id"] in content["records"]
+    assert run("extract", *named, "--arch", front["chosen"][0]["id"]) == 0
+    assert run("evaluate", *named, "--arch", front["chosen"][0]["id"]) == 0
+    assert run("export", *named) == 0
 
 
 # An extracted subnet

@@ -150,6 +150,18 @@ def test_when_no_member_keeps_a_budget_the_fastest_tried_is_left_and_named(tmp_p
     assert f"budget of {budget_ms:g} ms" in stages.over_budget(never.artifacts)
 
 
+def test_budgets_of_another_device_are_not_judged_by_this_one(tmp_path):
+    workdirs.with_tables(tmp_path)
+    front = stages.find_front(WorkDir(tmp_path))
+    budget_ms = front.budgets[1]
+    exporter = FakeExporter(3, [9.0])
+    exporter.same_device = False
+    exporter.export(budget_ms, [front.best(budget_ms), *front.alternatives(budget_ms)])
+    assert [artifact.path for artifact in exporter.artifacts] == exporter.tried == [front.best(budget_ms).id]
+    exporter.artifacts[0].record["within_budget"] = None
+    assert stages.over_budget(exporter.artifacts) is None
+
+
 def test_old_exports_go_only_when_new_ones_are_there_and_other_files_stay(tmp_path, monkeypatch):
     workdirs.with_tables(tmp_path)
     workdir = WorkDir(tmp_path)
