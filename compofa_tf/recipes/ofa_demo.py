@@ -7,8 +7,11 @@ Command: ``compofa train --recipe ofa_demo --workdir runs/ofa_demo``. Training o
 table of all its members.
 Hardware: any CPU; written for 2 cores.
 Time: printed before the training starts, from steps timed on the machine.
-Expected: a lower loss at the end than at the beginning of each phase.
-Last run: not run yet.
+Expected: the largest member above 90 % top-1 on the validation digits, the smallest above 80 %; the smallest stays near
+chance until the phases of the expand ratios.
+Last run: 2026-11-22, seed 0, on two cores of an AMD EPYC that other work shared: 10 min 46 s, of them 7 min before the
+first epoch; 4 min 50 s of processor time. Largest 95.3 %, smallest 86.9 %; 29.5 % for the smallest after the kernel
+phase.
 """
 
 from compofa_tf.recipe import Phase, Recipe, SpaceSettings
