@@ -206,10 +206,9 @@ def _measure(commands: Any) -> None:
             if options.latency or both:
                 stages.measure_latency(workdir)
         predicted = "" if workdir.accuracy.exists() else " --accuracy published"
-        _next(
-            f"tables in {workdir.accuracy.parent} and {options.workdir / 'latency'}",
-            f"compofa search {_of(options)}{predicted}",
-        )
+        folders = [workdir.accuracy.parent] * (options.accuracy or both)
+        folders += [options.workdir / "latency"] * (options.latency or both)
+        _next(f"tables in {' and '.join(map(str, folders))}", f"compofa search {_of(options)}{predicted}")
 
     parser = _add(
         commands,
