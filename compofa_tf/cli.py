@@ -122,11 +122,13 @@ def _train(commands: Any) -> None:
         recipe = recipe.override([*source, *options.set])
         workdir = options.workdir or Path("runs") / recipe.name
         import_tensorflow_quietly(for_training=True)
+        from compofa_tf.evaluation import MOST_MEASURED
         from compofa_tf.training import train
 
         with locked(workdir):
-            train(recipe, workdir=workdir)
-        _next(f"the supernet in {workdir / 'supernet'}", f"compofa measure --workdir {workdir}")
+            net = train(recipe, workdir=workdir)
+        sample = " --sample 200" if net.space.size > MOST_MEASURED else ""
+        _next(f"the supernet in {workdir / 'supernet'}", f"compofa measure --workdir {workdir}{sample}")
 
     parser = _add(
         commands,

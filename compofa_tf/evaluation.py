@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from compofa_tf.data import Data
     from compofa_tf.recipe import Recipe
 
+MOST_MEASURED = 100_000
+"""Subnets of a space that may be measured one and all; of a larger space a sample is."""
+
 _SAVE_EVERY_S = 20.0
 _ACTIVATION_BYTES = 3 * 2**30
 
@@ -197,7 +200,7 @@ def validator(data: Data, recipe: Recipe) -> Callable[[Supernet, Mapping[str, Ar
 def _all(space: Space, resolutions: Sequence[int] | None) -> list[Arch]:
     if not resolutions:
         raise InputError("Which resolutions are to be measured? Give archs or resolutions.")
-    if space.size > 100_000:
+    if space.size > MOST_MEASURED:
         raise InputError(
             f"A space of {space.size} subnets cannot be measured outright; give some of them (--sample). "
             "Received: archs=None"
