@@ -80,6 +80,10 @@ class Space:
         """``size`` where it fits; Python raises ``OverflowError`` for larger spaces."""
         return self.size
 
+    def __bool__(self) -> bool:
+        """Always true, also where ``len`` cannot say how many there are."""
+        return True
+
     def __repr__(self) -> str:
         """Names the family, its settings and its size."""
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.settings.items())

@@ -60,6 +60,7 @@ def test_sizes_are_exact():
     assert len(COMPOFA) == 243
     with pytest.raises(OverflowError):
         len(OFA)
+    assert OFA
 
 
 def test_enumeration_is_the_whole_space_once(small):
