@@ -241,16 +241,7 @@ def _search(commands: Any) -> None:
             latency=options.latency,
             seed=options.seed,
         )
-        if front.predicted:
-            say(f"Accuracies are predicted, by the {front.accuracy['predictor']}: {front.accuracy['caveat']}.")
-        if "caveat" in front.latency["conditions"]:
-            origin, caveat = (front.latency["conditions"][name] for name in ("origin", "caveat"))
-            say(f"Latencies are not of this machine: {origin}; {caveat}.")
-        say(f"{len(front)} subnets on the front, from {front.coverage}.")
-        top1 = "predicted top-1" if front.predicted else "top-1  "
-        say(f"budget ms  predicted ms  {top1}  subnet")
-        for budget_ms, best in front.chosen.items():
-            say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:{len(top1)}.2%}  {best.id}")
+        _tell_front(front)
         _next(str(workdir.front), f"compofa export {_of(options)}")
 
     parser = _add(
@@ -284,6 +275,20 @@ def _search(commands: Any) -> None:
         "--seed", type=int, default=0, metavar="N", help="of the evolution in spaces too large to be looked at outright"
     )
     _overwrite_option(parser)
+
+
+def _tell_front(front: Any) -> None:
+    """Prints what was searched, and the best member within each budget."""
+    if front.predicted:
+        say(f"Accuracies are predicted, by the {front.accuracy['predictor']}: {front.accuracy['caveat']}.")
+    if "caveat" in front.latency["conditions"]:
+        origin, caveat = (front.latency["conditions"][name] for name in ("origin", "caveat"))
+        say(f"Latencies are not of this machine: {origin}; {caveat}.")
+    say(f"{len(front)} subnets on the front, from {front.coverage}.")
+    top1 = "predicted top-1" if front.predicted else "top-1  "
+    say(f"budget ms  predicted ms  {top1}  subnet")
+    for budget_ms, best in front.chosen.items():
+        say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:{len(top1)}.2%}  {best.id}")
 
 
 def _export(commands: Any) -> None:
