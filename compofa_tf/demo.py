@@ -36,7 +36,7 @@ def run(path: Path, *, smallest: bool = False) -> Path:
     started = time.monotonic()
     with locked(path):
         _stage(1, "Train one network that contains 243")
-        import_tensorflow_quietly(for_training=True)
+        import_tensorflow_quietly()
         from compofa_tf.training import train
 
         train(recipe, workdir=path)
