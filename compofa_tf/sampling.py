@@ -7,6 +7,7 @@ before it. No TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,21 +73,9 @@ def archs_at(
     return tuple(drawn)
 
 
-def codes_at(
-    space: Space,
-    *,
-    seed: int,
-    step: int,
-    subnets: int,
-    resolution: int,
-    depths: Sequence[int] = (),
-    expands: Sequence[Expand] = (),
-    kernels: Sequence[int] = (),
-) -> np.ndarray:
-    """Returns ``archs_at`` as codes: int32 ``[subnets, space.code_size]``."""
-    place = {"seed": seed, "step": step, "subnets": subnets, "resolution": resolution}
-    archs = archs_at(space, **place, depths=depths, expands=expands, kernels=kernels)
-    return np.stack([space.encode(arch) for arch in archs])
+def codes_at(space: Space, **choices: Any) -> np.ndarray:
+    """Returns ``archs_at``, whose arguments it takes, as codes: int32 ``[subnets, space.code_size]``."""
+    return np.stack([space.encode(arch) for arch in archs_at(space, **choices)])
 
 
 def check_limits(

@@ -29,6 +29,7 @@ __all__ = ["Arch", "Piece", "Slot", "Space", "Stage"]
 _SMALLEST_RESOLUTION = 8
 
 _StageChoice = tuple[int, tuple[Expand, ...], tuple[int, ...], tuple[int, ...]]
+_StageKey = tuple[int, int, tuple[Expand, ...], tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,10 +368,7 @@ class Space:
         if sizes != (len(self.stages), blocks, blocks, self.width_spans[-1].stop):
             return None
         found = []
-        for position, depth in enumerate(arch.depths):
-            span, own = self.block_spans[position], self.width_spans[position]
-            widths = arch.widths[max(0, own.start - 1) : own.stop]
-            key = (position, depth, arch.expands[span], arch.kernels[span], widths)
+        for key in self.stage_keys(arch):
             if key not in self._known:
                 units = self._find_stage(*key)
                 if units is None:
@@ -378,6 +376,14 @@ class Space:
                 self._known[key] = units
             found.append(self._known[key])
         return tuple(found)
+
+    def stage_keys(self, arch: Arch) -> list[_StageKey]:
+        """Returns what decides each stage: its position, depth, expands, kernels, and widths with that before it."""
+        spans = zip(arch.depths, self.block_spans, self.width_spans)
+        return [
+            (i, depth, arch.expands[span], arch.kernels[span], arch.widths[max(0, own.start - 1) : own.stop])
+            for i, (depth, span, own) in enumerate(spans)
+        ]
 
     def _find_stage(
         self, position: int, depth: int, expands: tuple[Expand, ...], kernels: tuple[int, ...], widths: tuple[int, ...]

@@ -155,8 +155,20 @@ class InvertedStage(Stage):
         return self.width
 
 
+class _ElasticWidth(Stage):
+    """What the stages of ResNet share: 3x3 kernels, and a width to choose."""
+
+    kernel = 3
+    kernels = (3,)
+    widths: tuple[int, ...]
+
+    def out_channels(self, width: int | None) -> int:
+        """The chosen width; the largest for None."""
+        return self.widths[-1 if width is None else width]
+
+
 @dataclass(frozen=True)
-class ResidualStage(Stage):
+class ResidualStage(_ElasticWidth):
     """Residual bottlenecks of elastic width; the first has the stride and a convolution in its shortcut.
 
     Attributes:
@@ -172,8 +184,6 @@ class ResidualStage(Stage):
     stride: int
     base: int
     choices: tuple[tuple[int, Expand], ...]
-    kernel: int = 3
-    kernels: tuple[int, ...] = (3,)
     name: str = ""
 
     @property
@@ -201,13 +211,9 @@ class ResidualStage(Stage):
             downsample=first,
         )
 
-    def out_channels(self, width: int | None) -> int:
-        """The chosen width."""
-        return self.widths[-1 if width is None else width]
-
 
 @dataclass(frozen=True)
-class ResidualStem(Stage):
+class ResidualStem(_ElasticWidth):
     """The stem of ResNet-D: three 3x3 convolutions, that in the middle a residual one kept at depth 2, and a max-pool.
 
     Attributes:
@@ -221,8 +227,6 @@ class ResidualStem(Stage):
     widths: tuple[int, ...]
     strides: tuple[int, int]
     choices: tuple[tuple[int, Expand], ...]
-    kernel: int = 3
-    kernels: tuple[int, ...] = (3,)
     name: str = "stem"
 
     @property
@@ -250,10 +254,6 @@ class ResidualStem(Stage):
         if place.name == "residual":
             return ConvUnit(name, middle, middle, 3, 1, "relu", shortcut=True)
         return ConvUnit(name, middle, self.widths[widths[1]], 3, 1, "relu")
-
-    def out_channels(self, width: int | None) -> int:
-        """The chosen width."""
-        return self.widths[-1 if width is None else width]
 
     def settle(self, depth: Any) -> Any:
         """Returns 0 for 1 where only 2 keeps the residual convolution: the published settings know both."""

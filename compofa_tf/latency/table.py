@@ -117,21 +117,8 @@ class LatencyTable:
 
         The first part stands for stem and head.
         """
-        spans = zip(arch.depths, self.space.block_spans, self.space.width_spans)
-        return [
-            (arch.resolution, arch.widths[-1:]),
-            *(
-                (
-                    arch.resolution,
-                    position,
-                    depth,
-                    arch.expands[blocks],
-                    arch.kernels[blocks],
-                    arch.widths[max(0, widths.start - 1) : widths.stop],
-                )
-                for position, (depth, blocks, widths) in enumerate(spans)
-            ),
-        ]
+        keys = self.space.stage_keys(arch)
+        return [(arch.resolution, arch.widths[-1:]), *((arch.resolution, *key) for key in keys)]
 
     def _learn(self, arch: Arch, parts: list[tuple[Any, ...]]) -> None:
         found = self.pieces_of(arch)
