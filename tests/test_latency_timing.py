@@ -292,7 +292,7 @@ def test_a_real_measurement(tmp_path, monkeypatch, precision):
         small_space(), resolutions=(16,), precision=precision, fit=2, validate=2, runs=10, repeats=1, path=path
     )
     assert len(table.entries) == 6 and len(table.subnets) == 4
-    assert all(0 < t.min_ms <= t.ms < 100 and t.fully_accelerated for t in table.entries.values())
+    assert all(0 < t.min_ms <= t.ms and t.fully_accelerated for t in table.entries.values())
     assert all(table.predict(arch) > 0 for arch in small_space().enumerate(resolutions=(16,)))
     again = LatencyTable.load(path, space=small_space())
     assert again.validation == table.validation and len(again.validation.checks) == 2
