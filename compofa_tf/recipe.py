@@ -116,7 +116,9 @@ class Phase:
       kd_ratio: Weight of the teacher's soft labels against the true ones; 0 trains without a teacher.
       depths: Depths that stages may take in this phase; empty: all of them.
       expands: Expand ratios that blocks may take, where depths do not decide them; empty: all of them.
-      kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them.
+      kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them. In the teacher phase of a
+        family with fixed kernels: the largest side that the family could have, 7, for a teacher with such kernels in
+        every block; the family then starts from their centres.
       sort_channels: Stage of ``reorganize.sort_channels`` before the first step: 0 sorts all middle channels of every
         block by importance, 1 those within the second-largest expand ratio only, and so on. None: not sorted.
     """
@@ -154,17 +156,19 @@ class Phase:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """SGD with Nesterov momentum.
+    """SGD with Nesterov momentum, and what keeps networks from learning the images by heart.
 
     Attributes:
       momentum: Share of the velocity that each step keeps.
       weight_decay: Factor of the L2 term that is added to the gradient of kernels (not of biases or batch norm).
       label_smoothing: Share of the label that is spread over all classes, the true one included.
+      dropout: Share of the classifier's inputs that are left out while a network learns.
     """
 
     momentum: float = 0.9
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
+    dropout: float = settings.later(0.0)
 
     def __post_init__(self) -> None:
         """Rejects values without meaning."""
@@ -172,6 +176,7 @@ class OptimizerSettings:
         settings.require(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
         settings.require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         settings.require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
+        settings.require(self, "dropout", 0 <= self.dropout < 1, "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -280,7 +285,7 @@ class Recipe:
       name: Name of the recipe.
       space: The family.
       data: Images and their preparation.
-      teacher: Training of the largest subnet alone: one subnet, no distillation.
+      teacher: Training of the largest network alone: one subnet, no distillation.
       train: Training of the whole family, last.
       shrink: Phases between ``teacher`` and ``train``, in order.
       optimizer: SGD settings, the same in every phase.

@@ -15,7 +15,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +22,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from compofa_tf import checkpoints, cost, evaluation, journal, reorganize, schedules
+from compofa_tf import checkpoints, cost, evaluation, journal, reorganize
 from compofa_tf.errors import InputError
+from compofa_tf.layers import center_crop
+from compofa_tf.plans import Plan, check_phases, plan, teacher_space
 from compofa_tf.progress import duration, say
-from compofa_tf.recipe import Phase, Recipe
-from compofa_tf.sampling import check_limits, codes_at, resolutions_at
+from compofa_tf.recipe import OptimizerSettings, Recipe
+from compofa_tf.sampling import codes_at, resolutions_at
 from compofa_tf.space import Arch, Space
 from compofa_tf.steps import Nesterov, TrainingStep
 from compofa_tf.supernet import Supernet
@@ -35,7 +36,7 @@ from compofa_tf.supernet import Supernet
 if TYPE_CHECKING:
     from compofa_tf.data import Data
 
-__all__ = ["Plan", "Trainer", "codes_at", "plan", "resolutions_at", "train"]
+__all__ = ["Learner", "Losses", "Trainer", "train"]
 
 Validate = Callable[[Supernet, Mapping[str, Arch]], Mapping[str, float]]
 """Gets the supernet and named members, returns their top-1 (fractions) by the same names."""
@@ -94,62 +95,10 @@ def train(
     with _signals() as received, journal.Journal(folder, step=trainer.step) as records:
         for phase in trainer.remaining():
             trainer.run(phase, records, received)
-    trainer.net.save(folder / "supernet", recipe_hash=recipe.hash, **_provenance(source))
+    net = trainer.family.net
+    net.save(folder / "supernet", recipe_hash=recipe.hash, **_provenance(source))
     log(f"Wrote {folder / 'supernet'}.")
-    return trainer.net
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A phase placed on the run's axis of steps.
-
-    Attributes:
-      name: ``"teacher"``, ``"shrink.0"``, ... or ``"train"``.
-      settings: The recipe's settings of the phase.
-      start: First step, counted over all phases.
-      epoch_steps: Steps per epoch.
-      peak: Peak learning rate for the recipe's batch size.
-    """
-
-    name: str
-    settings: Phase
-    start: int
-    epoch_steps: int
-    peak: float
-
-    @property
-    def steps(self) -> int:
-        """Steps of the phase."""
-        return self.settings.epochs * self.epoch_steps
-
-    @property
-    def end(self) -> int:
-        """First step after the phase."""
-        return self.start + self.steps
-
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of a step of the run."""
-        warmup = round(self.settings.warmup_epochs * self.epoch_steps)
-        return schedules.cosine(step - self.start, total_steps=self.steps, peak=self.peak, warmup_steps=warmup)
-
-
-def plan(recipe: Recipe, *, train_size: int) -> tuple[Plan, ...]:
-    """Returns the phases of a run over ``train_size`` images, in order."""
-    batch = recipe.data.batch_size
-    if train_size < batch:
-        raise InputError(
-            f"There are fewer training images than one batch has; set data.batch_size to at most {train_size}. "
-            f"Received: data.batch_size={batch}"
-        )
-    placed: list[Plan] = []
-    for name, phase in recipe.phases:
-        start = placed[-1].end if placed else 0
-        placed.append(
-            Plan(name, phase, start, train_size // batch, schedules.scaled(phase.learning_rate, batch_size=batch))
-        )
-    if not placed:
-        raise InputError("There is nothing to train; set train.epochs to at least 1. Received: train.epochs=0")
-    return tuple(placed)
+    return net
 
 
 class Losses:
@@ -180,8 +129,32 @@ class Losses:
         return np.stack(self._known) if self._known else np.zeros([0, 0], np.float32)
 
 
+class Learner:
+    """A network that is trained: its weights and their momentum.
+
+    Args:
+      net: The network.
+      settings: Momentum and weight decay.
+
+    Attributes:
+      optimizer: Its optimizer.
+    """
+
+    def __init__(self, net: Supernet, settings: OptimizerSettings) -> None:
+        self.net, self.optimizer = net, Nesterov(net, settings)
+
+    def get_velocities(self) -> dict[str, np.ndarray]:
+        """Returns a copy of the momentum of every trainable variable, by stable name."""
+        return {name: velocity.numpy().copy() for name, velocity in self.optimizer.velocities.items()}
+
+    def set_velocities(self, values: Mapping[str, np.ndarray] | None) -> None:
+        """Sets the momentum of every trainable variable; to 0 for None."""
+        for name, velocity in self.optimizer.velocities.items():
+            velocity.assign(np.zeros(velocity.shape, np.float32) if values is None else values[name])
+
+
 class Trainer:
-    """A run in progress: networks, optimizer, the step reached.
+    """A run in progress: the teacher, the family, the step reached.
 
     Args:
       recipe: The setting.
@@ -191,7 +164,8 @@ class Trainer:
       log: See ``train``.
 
     Attributes:
-      net: The supernet that is trained.
+      family: The supernet; it begins with the weights of the teacher.
+      teacher: What the first phase trains and gives soft labels to the others: the largest member of its space.
       phases: The phases of the run, those done included.
       step: Steps done, counted over all phases.
       compiled: The step functions in use; phases that differ in numbers only share one.
@@ -209,11 +183,9 @@ class Trainer:
         self.recipe, self.data, self.folder, self.validate, self.log = recipe, data, folder, validate, log
         self.space = recipe.space.build(classes=data.classes)
         self.phases = plan(recipe, train_size=data.train_size)
-        for phase in self.phases:
-            _check_phase(self.space, phase.name, phase.settings)
+        check_phases(recipe, classes=data.classes)
         self.resolutions = resolutions_at(recipe.data.resolutions, seed=recipe.seed, steps=self.phases[-1].end)
-        self.net = Supernet(self.space, seed=recipe.seed)
-        self.optimizer = Nesterov(self.net, recipe.optimizer)
+        self.family = Learner(Supernet(self.space, seed=recipe.seed), recipe.optimizer)
         self.compiled: dict[str, TrainingStep] = {}
         self.step = 0
         self._losses = Losses(0)
@@ -225,8 +197,9 @@ class Trainer:
         }
         found = checkpoints.load_latest(folder / "checkpoints", owner=self._owner, log=log)
         if found is not None:
-            self.net.set_state(found.state)
-            self._set_velocities(found.velocities)
+            learner = self.learner(next(phase for phase in self.phases if found.step <= phase.end))
+            learner.net.set_state(found.state)
+            learner.set_velocities(found.velocities)
             self.step = found.step
             self._losses = Losses(found.step - len(found.losses), found.losses)
             log(f"Resuming {folder} at step {self.step} of {self.phases[-1].end}.")
@@ -236,28 +209,40 @@ class Trainer:
         return [phase for phase in self.phases if self.step < phase.end]
 
     @functools.cached_property
-    def teacher(self) -> Supernet:
-        """The network that gives soft labels; its weights come when a phase that distills begins."""
-        return Supernet(self.space, name="teacher")
+    def teacher(self) -> Learner:
+        """See the class. Its weights are those of ``teacher/`` when a phase that distills begins."""
+        space = teacher_space(self.recipe, classes=self.data.classes)
+        return Learner(Supernet(space, seed=self.recipe.seed, name="teacher"), self.recipe.optimizer)
+
+    def learner(self, phase: Plan) -> Learner:
+        """Returns what a phase trains."""
+        return self.teacher if phase.name == "teacher" else self.family
 
     def step_function(self, phase: Plan) -> TrainingStep:
         """Returns the compiled step of a phase."""
-        settings = phase.settings
-        kind = "teacher" if phase.name == "teacher" else "distill" if settings.kd_ratio > 0 else "plain"
+        kind = "teacher" if phase.name == "teacher" else "distill" if phase.settings.kd_ratio > 0 else "plain"
         if kind not in self.compiled:
+            learner, settings = self.learner(phase), self.recipe.optimizer
             self.compiled[kind] = TrainingStep(
-                self.net,
-                self.optimizer,
-                teacher=self.teacher if kind == "distill" else None,
-                arch=self._archs["largest"] if kind == "teacher" else None,
-                label_smoothing=self.recipe.optimizer.label_smoothing,
+                learner.net,
+                learner.optimizer,
+                teacher=self.teacher.net if kind == "distill" else None,
+                arch=learner.net.space.largest(self._side) if kind == "teacher" else None,
+                label_smoothing=settings.label_smoothing,
+                dropout=settings.dropout,
             )
         return self.compiled[kind]
 
-    @functools.cached_property
-    def _archs(self) -> dict[str, Arch]:
-        side = max(self.recipe.accuracy.resolutions)
-        return {"largest": self.space.largest(side), "smallest": self.space.smallest(side)}
+    @property
+    def _side(self) -> int:
+        return max(self.recipe.accuracy.resolutions)
+
+    def _archs(self, phase: Plan) -> dict[str, Arch]:
+        """The members that are looked at while a phase trains."""
+        space = self.learner(phase).net.space
+        if phase.name != "teacher":
+            return {"largest": space.largest(self._side), "smallest": space.smallest(self._side)}
+        return {"largest" if space == self.space else "teacher": space.largest(self._side)}
 
     def announce(self) -> None:
         """Says what will happen and how long it may take, from a few timed steps; the weights stay as they are."""
@@ -265,9 +250,12 @@ class Trainer:
         skipped = getattr(data, "skipped", ())
         log(f"Training recipe {recipe.name} ({recipe.hash}) in {self.folder}.")
         log(f"Family: {recipe.space.family}, {self.space.size} subnets.")
-        for name, arch in self._archs.items():
-            params, macs = (count(self.space, arch) / 1e6 for count in (cost.params, cost.macs))
-            log(f"  {name}: {params:.2f} M parameters, {macs:.1f} M MACs at {arch.resolution} px")
+        for name, arch in (("largest", self.space.largest(self._side)), ("smallest", self.space.smallest(self._side))):
+            log(f"  {name}: {_size(self.space, arch)}")
+        if self.phases[0].name == "teacher" and self.teacher.net.space != self.space:
+            space, side = self.teacher.net.space, recipe.teacher.kernels[0]
+            found = _size(space, space.largest(self._side))
+            log(f"  teacher: {found}, kernels of {side} x {side}; the family starts from their centres")
         log(
             f"Data: {data.name}, {data.train_size} training, {data.val_size} validation images, {data.classes} classes."
         )
@@ -279,7 +267,7 @@ class Trainer:
         log(f"Batches of {recipe.data.batch_size} at {sides} px, {self.phases[0].epoch_steps} steps per epoch.")
         for phase in self.remaining():
             self._seconds[phase.name], ready_s = self._time_steps(phase)
-            subnets = "largest subnet" if phase.name == "teacher" else f"{phase.settings.subnets} subnets per step"
+            subnets = "largest network" if phase.name == "teacher" else f"{phase.settings.subnets} subnets per step"
             log(
                 f"  {phase.name}: {phase.settings.epochs} epochs, {phase.steps} steps, {subnets}, learning rate up to "
                 f"{phase.peak:.4g}, {self._seconds[phase.name]:.3g} s per step here (first one {ready_s:.0f} s)"
@@ -290,8 +278,8 @@ class Trainer:
 
     def _time_steps(self, phase: Plan) -> tuple[float, float]:
         """Returns seconds per step and seconds until the first step was done."""
-        state = self.net.get_state()
-        velocities = {name: velocity.numpy().copy() for name, velocity in self.optimizer.velocities.items()}
+        learner = self.learner(phase)
+        state, velocities = learner.net.get_state(), learner.get_velocities()
         sides = np.asarray(self.recipe.data.resolutions)
         typical = sides[np.argmin(np.abs(sides - np.sqrt(np.mean(sides**2))))]
         sides_at = np.full(phase.start + _TIMED + 1, typical, np.int32)
@@ -299,8 +287,8 @@ class Trainer:
         for images, labels in self._batches(start=phase.start, steps=_TIMED + 1, resolutions=sides_at):
             np.asarray(self._train_on(images, labels, phase, step=phase.start))
             times.append(time.perf_counter())
-        self.net.set_state(state)
-        self._set_velocities(velocities)
+        learner.net.set_state(state)
+        learner.set_velocities(velocities)
         return float(np.median(np.diff(times)[1:])), times[1] - times[0]
 
     def run(self, phase: Plan, records: journal.Journal, received: list[int]) -> None:
@@ -334,17 +322,18 @@ class Trainer:
             )
 
     def _begin(self, phase: Plan) -> None:
-        """Fresh momentum and sorted channels at the first step of a phase; the teacher where it is needed."""
+        """Fresh momentum, weights of the teacher, sorted channels at the first step of a phase; a teacher to ask."""
         before = [earlier.name for earlier in self.phases if earlier.end == phase.start]
         if self.step == phase.start:
-            self._set_velocities(None)
+            self.learner(phase).set_velocities(None)
             if before == ["teacher"]:
-                self.net.save(self.folder / "teacher", recipe_hash=self.recipe.hash, **_provenance(self.data))
+                self.teacher.net.save(self.folder / "teacher", recipe_hash=self.recipe.hash, **_provenance(self.data))
+                self.family.net.set_state(_centres(self.teacher.net, self.family.net))
             if phase.settings.sort_channels is not None:
-                stage = phase.settings.sort_channels
-                self.net.set_state(reorganize.sort_channels(self.space, self.net.get_state(), stage=stage))
+                net, stage = self.family.net, phase.settings.sort_channels
+                net.set_state(reorganize.sort_channels(self.space, net.get_state(), stage=stage))
         if self.step_function(phase).teacher is not None:
-            self.teacher.set_state(Supernet.load(self.folder / "teacher").get_state())
+            self.teacher.net.set_state(Supernet.load(self.folder / "teacher").get_state())
 
     def _batches(self, *, start: int, steps: int, resolutions: np.ndarray) -> Any:
         return self.data.train(
@@ -356,16 +345,12 @@ class Trainer:
         )
 
     def _train_on(self, images: tf.Tensor, labels: tf.Tensor, phase: Plan, *, step: int) -> tf.Tensor:
-        settings = phase.settings
-        codes = codes_at(
-            self.space,
-            seed=self.recipe.seed,
-            step=step,
-            subnets=settings.subnets,
-            resolution=int(self.resolutions[step]),
-            **settings.limits,
-        )
-        return self.step_function(phase)(images, labels, codes, phase.learning_rate(step), settings.kd_ratio)
+        settings, archs = phase.settings, {"step": step, "subnets": phase.settings.subnets}
+        limits = {} if phase.name == "teacher" else settings.limits
+        side = int(self.resolutions[step])
+        codes = codes_at(self.learner(phase).net.space, seed=self.recipe.seed, resolution=side, **archs, **limits)
+        rate = phase.learning_rate(step)
+        return self.step_function(phase)(images, labels, codes, rate, settings.kd_ratio, seed=(self.recipe.seed, step))
 
     def _record(self, phase: Plan, position: int, records: journal.Journal) -> None:
         """Writes metrics a few times per epoch; validates and writes a checkpoint at its end."""
@@ -383,10 +368,7 @@ class Trainer:
         }
         if done:
             if self.validate is not None:
-                named = {
-                    name: arch for name, arch in self._archs.items() if phase.name != "teacher" or name == "largest"
-                }
-                record["val_top1"] = dict(self.validate(self.net, named))
+                record["val_top1"] = dict(self.validate(self.learner(phase).net, self._archs(phase)))
             record["images_per_s"] = round(self._images_per_s(phase), 2)
             self._say_epoch(phase, record, float(losses.mean()))
             self._losses = Losses(self.step)
@@ -415,17 +397,13 @@ class Trainer:
     def save_checkpoint(self, phase: Plan) -> Path:
         """Writes a checkpoint of the step reached; never one with weights that are not finite."""
         losses = self._losses.settle(phase.name)
-        state = self.net.get_state()
-        velocities = {name: velocity.numpy().copy() for name, velocity in self.optimizer.velocities.items()}
+        learner = self.learner(phase)
+        state, velocities = learner.net.get_state(), learner.get_velocities()
         for name, array in [*state.items(), *velocities.items()]:
             if not np.isfinite(array).all():
                 raise _diverged("update", phase.name, self.step - 1, f"variable={name}")
         made = checkpoints.Checkpoint(self.step, state, velocities, losses, self._owner)
         return checkpoints.save(self.folder / "checkpoints", made)
-
-    def _set_velocities(self, values: Mapping[str, np.ndarray] | None) -> None:
-        for name, velocity in self.optimizer.velocities.items():
-            velocity.assign(np.zeros(velocity.shape, np.float32) if values is None else values[name])
 
     def _stop(self, phase: Plan, signum: int) -> None:
         self.save_checkpoint(phase)
@@ -434,13 +412,18 @@ class Trainer:
         raise SystemExit(128 + signum)
 
 
-def _check_phase(space: Space, name: str, settings: Phase) -> None:
-    try:
-        check_limits(space, **settings.limits)
-        if settings.sort_channels is not None:
-            reorganize.check_sort_stage(space, settings.sort_channels)
-    except InputError as error:
-        raise InputError(f"Phase {name}: {error}") from error
+def _size(space: Space, arch: Arch) -> str:
+    params, macs = (count(space, arch) / 1e6 for count in (cost.params, cost.macs))
+    return f"{params:.2f} M parameters, {macs:.1f} M MACs at {arch.resolution} px"
+
+
+def _centres(teacher: Supernet, family: Supernet) -> dict[str, np.ndarray]:
+    """The weights of the teacher for the family: the same, but of larger kernels the centres."""
+    found = teacher.get_state()
+    return {
+        name: center_crop(found[name], variable.shape[0]) if name.endswith("/depth/kernel") else found[name]
+        for name, variable in family.variables_by_name.items()
+    }
 
 
 def _check_same_recipe(folder: Path, recipe: Recipe) -> None:

@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from spaces import small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables
+from compofa_tf.latency.table import LatencyTable
+from compofa_tf.latency.timings import Timing
 from compofa_tf.search import AccuracyPredictor, Evolution, evolution, refining, search
 from compofa_tf.search.evolution import Population, Variation, evolve
 from compofa_tf.search.members import Latencies, Members
@@ -220,3 +223,67 @@ def test_predictor_of_another_space_is_refused(space):
     table = latency_from_lookup(own, TABLES, resolutions=SIDES)
     with pytest.raises(InputError, match=r"family only|of another space"):
         search(own, accuracy=AccuracyPredictor.published(space), latency=table, budgets_ms=(20,))
+
+
+# Families of elastic width
+
+
+class Toy:
+    """Accuracy and latency of any member, from a random number per choice; both grow with what is chosen."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def predict_all(self, members):
+        columns = [members.depths, members.expands, members.kernels, members.widths, members.resolutions[:, None] / 16]
+        table = np.concatenate(columns, axis=1)
+        factors = np.random.default_rng(self.seed).uniform(0.5, 1.5, table.shape[1])
+        return table @ factors
+
+
+@pytest.mark.parametrize("coupling", ["compound", "independent"])
+def test_widths_are_drawn_mutated_crossed_and_changed_one_by_one(coupling):
+    space = small_space("residual", coupling)
+    draw = Variation(space, (16, 24), np.random.default_rng(0))
+    parents = draw.draw(400)
+    children = (draw.mutate(parents, 0.3), draw.cross(parents, parents[::-1]), draw.members(draw.genes(parents)))
+    for members in (parents, *children):
+        archs = [members.arch(space, index) for index in range(len(members))]
+        assert all(arch in space for arch in archs)
+        assert Members.of(space, archs).keys().tolist() == members.keys().tolist()
+    assert children[2].keys().tolist() == parents.keys().tolist()
+    reached = {key for members in (parents, *children) for key in members.keys().tolist()}
+    everyone = set(Members.all_of(space, (16, 24)).keys().tolist())
+    assert reached <= everyone and (reached == everyone or coupling == "independent")
+    assert {*parents.widths.ravel()} == {0, 1}
+    smallest = Members.of(space, [space.smallest(16)])
+    columns, _ = draw.changes(smallest, 1)
+    # Three depths and the resolution; where they are free, the expand ratios of two blocks and four widths.
+    assert len(columns) == (4 if coupling == "compound" else 10)
+
+
+@pytest.mark.parametrize("coupling", ["compound", "independent"])
+def test_evolution_of_a_family_with_elastic_widths_finds_the_best(coupling):
+    space = small_space("residual", coupling)
+    accuracy, latency, sides = Toy(1), Toy(2), (16, 24, 32)
+    everyone = Members.all_of(space, sides)
+    top1, ms = accuracy.predict_all(everyone), latency.predict_all(everyone)
+    budgets = tuple(np.quantile(ms, [0.1, 0.4, 0.8]))
+    found = evolve(
+        space, accuracy=accuracy, latency=latency, budgets_ms=budgets, resolutions=sides,
+        settings=Evolution(population=40, generations=20),
+    )  # fmt: skip
+    for budget_ms in budgets:
+        assert found.accuracy[found.latency <= budget_ms].max() == pytest.approx(top1[ms <= budget_ms].max())
+
+
+def test_latencies_of_resnet50_are_looked_up_with_their_widths():
+    space = small_space("residual", "independent")
+    table = LatencyTable(space, resolutions=(16, 24))
+    rng = np.random.default_rng(0)
+    for arch in space.enumerate(resolutions=(16, 24)):
+        for piece in space.pieces(arch):
+            table.entries.setdefault(piece.key, Timing((1.0,), float(rng.uniform(1, 2)), 1.0, 1, True, "2026-11-22"))
+    members = Variation(space, (16, 24), rng).draw(50)
+    expected = [table.predict(members.arch(space, index)) for index in range(50)]
+    np.testing.assert_allclose(Latencies(space, table, (16, 24)).predict_all(members), expected)

@@ -163,6 +163,30 @@ def test_static_step_has_no_factor_of_distillation(space):
     assert float(step(images, labels, codes_of(space, (1, 1)), 0.1, 0.0)[0]) < expected
 
 
+def test_dropout_stands_before_the_classifier_and_differs_for_every_subnet(space):
+    """By hand: features, features that are dropped out, classifier; the soft labels are of the whole teacher."""
+    net, teacher = Supernet(space, seed=1), Supernet(space, seed=2)
+    step = TrainingStep(net, Nesterov(net, SETTINGS), teacher=teacher, dropout=0.5)
+    (images, labels), seed, arch = batch(), tf.constant([3, 7], tf.int64), space.arch(depths=(1, 2), resolution=16)
+    soft = teacher(images, space.largest(16), training=True)
+    expected = []
+    for index in range(2):
+        features = net.run_slots(images, arch, slice(-1), training=True)
+        own = tf.random.fold_in(seed, tf.constant(index, tf.int64))
+        dropped = tf.random.fold_in(own, tf.constant(0, tf.int64))
+        features = tf.nn.experimental.stateless_dropout(features, 0.5, seed=dropped)
+        kept = np.count_nonzero(features) / features.numpy().size
+        assert 0.2 < kept < 0.8
+        logits = net.run_slots(features, arch, slice(-1, None), training=True)
+        expected.append(float(tf.reduce_mean(losses.distillation(labels, logits, soft, kd_ratio=1.0, smoothing=0.1))))
+    codes = codes_of(space, (1, 2), (1, 2))
+    found = step(images, labels, codes, 0.0, seed=(3, 7)).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert abs(found[0] - found[1]) > 1e-3
+    np.testing.assert_array_equal(step(images, labels, codes, 0.0, seed=(3, 7)), found)
+    assert (np.abs(step(images, labels, codes, 0.0, seed=(3, 8)).numpy() - found) > 1e-4).all()
+
+
 def test_moving_statistics_are_left_alone(space, distilling):
     images, labels = batch()
     before = distilling.net.get_state()
@@ -195,12 +219,17 @@ for name, strategy, repeat in (("one", one, 2), ("two", two, 1)):
 
     @tf.function
     def run(images, labels):
-        inputs = (images, labels, tf.constant(codes), tf.constant(0.1), tf.constant(1.0))
+        inputs = (images, labels, tf.constant(codes), tf.constant(0.1), tf.constant(1.0), tf.constant([0, 0], tf.int64))
         return strategy.reduce("SUM", strategy.run(step.replica_step, args=inputs), axis=None)
 
     images, labels = (tf.constant(np.concatenate([part] * repeat)) for part in half)
     sums[name] = [run(images, labels).numpy().tolist() for _ in range(3)]
     np.savez(f"{sys.argv[2]}/{name}.npz", **{key: variable.numpy() for key, variable in net.variables_by_name.items()})
+with two.scope():
+    step = TrainingStep(net, Nesterov(net, OptimizerSettings()), dropout=0.5)
+    inputs = (tf.constant(half[0]), tf.constant(half[1]), tf.constant(codes), tf.constant(0.0), tf.constant(1.0))
+    shares = tf.function(lambda: two.run(step.replica_step, args=(*inputs, tf.constant([0, 0], tf.int64))))()
+sums["dropped"] = [share.numpy().tolist() for share in two.experimental_local_results(shares)]
 print(json.dumps(sums))
 """
 
@@ -217,3 +246,5 @@ def test_two_replicas_train_like_one(tmp_path):
     for name, array in one.items():
         # Weights are of order 1; sums of float32 gradients in another order differ in the last digits.
         np.testing.assert_allclose(two[name], array, atol=2e-5, err_msg=name)
+    first, second = np.array(found["dropped"])
+    assert (np.abs(first - second) > 1e-4).all()  # the same images, but each replica drops features of its own

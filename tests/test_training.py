@@ -10,14 +10,16 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
+from spaces import small_space
 from tiny import tiny_space
 
-from compofa_tf import families, journal, reorganize, sampling
+from compofa_tf import cost, families, journal, reorganize, sampling
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.errors import InputError
+from compofa_tf.plans import check_phases, plan
 from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, SpaceSettings
 from compofa_tf.supernet import Supernet
-from compofa_tf.training import Losses, Trainer, plan, train
+from compofa_tf.training import Losses, Trainer, train
 
 RECIPE = Recipe(
     name="tiny",
@@ -103,7 +105,7 @@ def test_plan_is_said_before_the_start(finished):
     text = "\n".join(finished[2])
     for part in (RECIPE.hash, "4 subnets", "32 training, 5 validation images, 3 classes", "Batches of 8 at 12, 16 px"):
         assert part in text
-    assert "teacher: 2 epochs, 8 steps, largest subnet" in text
+    assert "teacher: 2 epochs, 8 steps, largest network" in text
     assert "train: 3 epochs, 12 steps, 2 subnets per step, learning rate up to 0.03125" in text
     assert text.index("Estimated time") < text.index("teacher epoch 1/2")
 
@@ -238,7 +240,8 @@ def test_losses_name_the_first_bad_step():
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     trainer = Trainer(RECIPE, FakeData(), tmp_path, log=pytest.fail)
     trainer.step = 4
-    trainer.net.trainable_variables[0].assign(np.full(trainer.net.trainable_variables[0].shape, np.nan))
+    spoilt = trainer.teacher.net.trainable_variables[0]
+    spoilt.assign(np.full(spoilt.shape, np.nan))
     with pytest.raises(InputError, match="update of step 3 in phase teacher is not finite"):
         trainer.save_checkpoint(trainer.phases[0])
     assert not (tmp_path / "checkpoints").exists()
@@ -258,17 +261,95 @@ def test_channels_are_sorted_before_the_first_step_of_a_phase_and_never_again(tm
     """The checkpoint at the end of the phase before holds them unsorted, every later one sorted."""
     recipe = RECIPE.override(["train.sort_channels=0"])
     trainer = Trainer(recipe, FakeData(), tmp_path, log=pytest.fail)
-    unsorted = trainer.net.get_state()
+    unsorted = trainer.teacher.net.get_state()
     (_, phase), expected = trainer.phases, reorganize.sort_channels(trainer.space, unsorted)
     assert any(not np.array_equal(expected[name], unsorted[name]) for name in unsorted)
     trainer.step = phase.start
     trainer._begin(phase)
-    same(trainer.net.get_state(), expected)
-    same(trainer.teacher.get_state(), unsorted)
-    trainer.net.set_state(unsorted)
+    same(trainer.family.net.get_state(), expected)
+    same(trainer.teacher.net.get_state(), unsorted)
+    trainer.family.net.set_state(unsorted)
     trainer.step = phase.start + 1
     trainer._begin(phase)
-    same(trainer.net.get_state(), unsorted)
+    same(trainer.family.net.get_state(), unsorted)
+
+
+PAPER = RECIPE.override(["space.kernel=fixed", "teacher.kernels=7", "optimizer.dropout=0.1", "train.epochs=1"])
+
+
+class FiveClasses(FakeData):
+    labels, classes = tuple("abcde"), 5
+
+
+@pytest.fixture
+def small_family(monkeypatch):
+    """A family with kernels of 5 and 3, whose elastic relative has 7 everywhere."""
+    monkeypatch.setattr(families, "get", lambda name, **settings: small_space(settings["kernel"]))
+
+
+def test_family_starts_from_the_centres_of_a_teacher_with_larger_kernels(small_family, tmp_path):
+    said, asked = [], []
+
+    def validate(net, archs):
+        asked.append((net.space, dict(archs)))
+        return dict.fromkeys(archs, 0.5)
+
+    net = train(PAPER, workdir=tmp_path, data=FiveClasses(), validate=validate, log=said.append)
+    assert net.space == small_space()
+    teacher = Supernet.load(tmp_path / "teacher")
+    assert teacher.space == small_space("elastic")
+    line = next(line for line in said if line.startswith("  teacher: ") and "kernels of 7 x 7" in line)
+    assert f"{cost.macs(teacher.space, teacher.space.largest(16)) / 1e6:.1f} M MACs" in line
+    assert [(space.kernel, sorted(archs)) for space, archs in asked] == [
+        ("elastic", ["teacher"]), ("elastic", ["teacher"]), ("fixed", ["largest", "smallest"])
+    ]  # fmt: skip
+    # Again from the checkpoint at the end of the teacher's phase: what the next phase begins with, and what it becomes.
+    folder = tmp_path / "again"
+    (folder / "checkpoints").mkdir(parents=True)
+    shutil.copy(tmp_path / "checkpoints" / "step-000000008.npz", folder / "checkpoints")
+    trainer = Trainer(PAPER, FiveClasses(), folder, log=said.append)
+    assert (trainer.step, said[-1]) == (8, f"Resuming {folder} at step 8 of 12.")
+    same(trainer.teacher.net.get_state(), teacher.get_state())
+    trainer._begin(trainer.phases[1])
+    began, found = trainer.family.net.get_state(), teacher.get_state()
+    cropped = [name for name in began if name.endswith("/depth/kernel") and not name.startswith("first")]
+    assert {began[name].shape[0] for name in cropped} == {3, 5}
+    for name in cropped:
+        margin = (7 - began[name].shape[0]) // 2
+        np.testing.assert_array_equal(began[name], found.pop(name)[margin:-margin, margin:-margin])
+    same({name: array for name, array in began.items() if name not in cropped}, without_transforms(found))
+    resumed = train(PAPER, workdir=folder, data=FiveClasses(), log=said.append)
+    same(resumed.get_state(), net.get_state())
+
+
+def without_transforms(state):
+    return {name: array for name, array in state.items() if not name.endswith(("7to5", "5to3"))}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("teacher.kernels=5", r"Phase teacher: .*kernels must be 7, or empty.*Received: kernels=\(5,\)"),
+        ("teacher.kernels=5,7", r"Phase teacher: .*kernels must be 7, or empty"),
+        ("teacher.depths=1", r"Phase teacher: .*leave depths, expands and sort_channels empty"),
+        ("teacher.sort_channels=0", r"Phase teacher: .*leave depths, expands and sort_channels empty"),
+    ],
+)
+def test_teachers_that_are_not_the_largest_are_refused(small_family, override, message):
+    with pytest.raises(InputError, match=message):
+        check_phases(PAPER.override([override]), classes=5)
+    check_phases(PAPER, classes=5)
+
+
+def test_what_is_dropped_out_depends_on_seed_and_step(tmp_path, monkeypatch):
+    """So that a resumed run drops out the same."""
+    trainer = Trainer(RECIPE, FakeData(), tmp_path, log=pytest.fail)
+    assert trainer.step_function(trainer.phases[1]).dropout == 0
+    seeds = []
+    monkeypatch.setattr(trainer, "step_function", lambda phase: lambda *inputs, seed: seeds.append(seed))
+    for step in (0, 9):
+        trainer._train_on(None, None, trainer.phases[step // 8], step=step)
+    assert seeds == [(5, 0), (5, 9)]
 
 
 def test_plan_places_phases_one_after_the_other():

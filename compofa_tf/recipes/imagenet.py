@@ -4,10 +4,10 @@ Paper: CompOFA, Sahni et al., ICLR 2021 (arXiv:2104.12642), section 4, and its p
 tasks ``teacher`` and ``compound``): 180 epochs for the largest network at 2.6 per 2048 images, then the whole family
 for 25 epochs at 0.08 and for 120 epochs at 0.24 after 5 epochs of warm-up. There the warm-up comes on top of the
 epochs, here it is counted in them: hence 125. The 25 epochs are ``shrink.0``; like the last phase they sample the whole
-family, and before both the middle channels are sorted by importance. Differences from the published code: its teacher
-has 7 x 7 kernels everywhere, and the family starts from their centres, while here the teacher is the largest member; it
-has dropout 0.1, continues with the best checkpoint of a phase instead of its last one, starts the warm-up from the rate
-of one GPU instead of 0, and leaves a kernel alone that no subnet of a step uses, which here still decays.
+family, and before both the middle channels are sorted by importance. The teacher has 7 x 7 kernels in every block, and
+the family starts from their centres; dropout 0.1 before the classifier. Differences from the published code: that
+continues with the best checkpoint of a phase instead of its last one, starts the warm-up from the rate of one GPU
+instead of 0, and leaves a kernel alone that no subnet of a step uses, which here still decays.
 
 Command: ``compofa train --recipe imagenet --data folder:imagenet --workdir runs/imagenet``, where ``imagenet/train``
 and ``imagenet/val`` hold one folder of images per class.
@@ -18,7 +18,7 @@ Expected: the accuracies of the paper; nobody has checked that with this package
 Last run: never.
 """
 
-from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, SpaceSettings
+from compofa_tf.recipe import AccuracySettings, DataSettings, OptimizerSettings, Phase, Recipe, SpaceSettings
 
 RECIPE = Recipe(
     name="imagenet",
@@ -30,8 +30,9 @@ RECIPE = Recipe(
         normalization="imagenet",
         cache=False,
     ),
-    teacher=Phase(epochs=180, learning_rate=2.6, subnets=1, kd_ratio=0),
+    teacher=Phase(epochs=180, learning_rate=2.6, subnets=1, kd_ratio=0, kernels=(7,)),
     shrink=(Phase(epochs=25, learning_rate=0.08, sort_channels=0),),
     train=Phase(epochs=125, learning_rate=0.24, warmup_epochs=5, sort_channels=0),
+    optimizer=OptimizerSettings(dropout=0.1),
     accuracy=AccuracySettings(images=10000, calibration_images=2000),
 )

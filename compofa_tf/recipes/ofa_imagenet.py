@@ -13,9 +13,9 @@ github.com/mit-han-lab/once-for-all), whose rates are for 64 images and stand he
   channels sorted by importance before each, the second time within the ratio of 4 only.
 
 There the warm-up comes on top of the epochs, here it is counted in them. The code of CompOFA trains its own baseline at
-2.6 in the kernel phase, or without one. Differences from the published code: that has dropout 0.1, continues with the
-best checkpoint of a phase instead of its last one, starts the warm-up from the rate of one GPU instead of 0, and leaves
-a kernel alone that no subnet of a step uses, which here still decays.
+2.6 in the kernel phase, or without one. Dropout 0.1 before the classifier. Differences from the published code: that
+continues with the best checkpoint of a phase instead of its last one, starts the warm-up from the rate of one GPU
+instead of 0, and leaves a kernel alone that no subnet of a step uses, which here still decays.
 
 Command: ``compofa train --recipe ofa_imagenet --data folder:imagenet --workdir runs/ofa_imagenet``, where
 ``imagenet/train`` and ``imagenet/val`` hold one folder of images per class.
@@ -41,5 +41,6 @@ RECIPE = Recipe(
         Phase(epochs=25, learning_rate=0.08, subnets=4, expands=(4, 6), sort_channels=0),
     ),
     train=Phase(epochs=125, learning_rate=0.24, warmup_epochs=5, subnets=4, sort_channels=1),
+    optimizer=imagenet.RECIPE.optimizer,
     accuracy=imagenet.RECIPE.accuracy,
 )

@@ -44,7 +44,8 @@ class Evolution:
       generations: Rounds of new members.
       parents: Share of the population that has children.
       mutated: Share of the children that are mutated parents; the rest are crossed over.
-      probability: Chance of each choice (depth of a stage, expand ratio and kernel of a block, resolution) to mutate.
+      probability: Chance of each choice (depth of a stage, expand ratio and kernel of a block, width, resolution) to
+        mutate.
       refined_every: Generations between two local searches; one more follows the last generation.
       seed: Of all randomness.
     """
@@ -127,34 +128,43 @@ class Variation:
     """Draws, mutates and crosses members of a space.
 
     Members are varied as rows of genes: a matrix of one column per choice (depth of each stage, expand ratio of each
-    block, kernel of each block, resolution). A row is drawn with an entry for every block, dropped or not, so that a
-    stage that grows deeper has something to grow by; ``members`` then drops what the depths drop and gives a compound
-    stage the ratio of its depth.
+    block, kernel of each block, width choices, resolution). A row is drawn with an entry for every block, dropped or
+    not, so that a stage that grows deeper has something to grow by; ``members`` then drops what the depths drop and
+    gives a compound stage the ratio and the widths of its depth.
     """
 
     def __init__(self, space: Space, resolutions: Sequence[int], rng: np.random.Generator) -> None:
         self.space, self.rng = space, rng
         self.resolutions = np.array(resolutions, np.int64)
-        sizes = [span.stop - span.start for span in space.block_spans]
-        self._stage_of = np.repeat(np.arange(len(sizes)), sizes)
-        self._place_in_stage = np.concatenate([np.arange(size) for size in sizes])
+        self._stage_of = np.array([n for n, stage in enumerate(space.stages) for _ in range(stage.blocks)], np.intp)
+        self._place_in_stage = np.array([place for stage in space.stages for place in range(stage.blocks)])
         elastic = space.kernel == "elastic"
         expands = [sorted(set(stage.expands)) for stage in space.stages]
         kernels = [sorted(stage.kernels) if elastic else [stage.kernel] for stage in space.stages]
-        self.options: list[Sequence[float]] = [
-            *(stage.depths for stage in space.stages),
-            *(expands[number] for number in self._stage_of),
-            *(kernels[number] for number in self._stage_of),
-            resolutions,
+        counts = [(n, count) for n, stage in enumerate(space.stages) for count in stage.width_counts]
+        self._stage_of_width = np.array([number for number, _ in counts], np.intp)
+        groups: list[list[Sequence[float]]] = [
+            [stage.depths for stage in space.stages],
+            [expands[number] for number in self._stage_of],
+            [kernels[number] for number in self._stage_of],
+            [range(count) for _, count in counts],
+            [resolutions],
         ]
+        self.options = [options for group in groups for options in group]
+        self._ends = np.cumsum([len(group) for group in groups])[:-1]
         self._counts = np.array([len(options) for options in self.options], np.float64)
         self._table = np.zeros((len(self.options), int(self._counts.max())))
         for column, options in enumerate(self.options):
             self._table[column, : len(options)] = options
-        self._ratio_of_depth = np.zeros((len(sizes), 1 + max(max(stage.depths) for stage in space.stages)))
+        deepest = max(max(stage.depths) for stage in space.stages)
+        self._ratio_of_depth, self._blocks_of_depth, self._width_of_depth = np.zeros(
+            (3, len(space.stages), 1 + deepest)
+        )
         for number, stage in enumerate(space.stages):
-            for depth, ratio in stage.choices:
+            for place, (depth, ratio) in enumerate(stage.choices):
                 self._ratio_of_depth[number, depth] = ratio
+                self._blocks_of_depth[number, depth] = stage.kept_blocks(depth)
+                self._width_of_depth[number, depth] = place
 
     def draw(self, count: int) -> Members:
         """Draws members: every choice uniform and independent."""
@@ -183,11 +193,11 @@ class Variation:
 
         Changes of a depth come ``fillings`` times, for as many drawings of the blocks that are added.
         """
-        (now,), stages, blocks = self.genes(member), len(self.space.stages), len(self._stage_of)
+        (now,), stages = self.genes(member), len(self.space.stages)
         kept = member.kernels[0] > 0
-        matters = np.concatenate([np.ones(stages, bool), kept, kept, [True]])
-        if self.space.coupling == "compound":
-            matters[stages : stages + blocks] = False
+        free = np.full(len(self._stage_of_width), self.space.coupling == "independent")
+        ratios = kept & (self.space.coupling == "independent")
+        matters = np.concatenate([np.ones(stages, bool), ratios, kept, free, [True]])
         found = [
             (column, value)
             for column, options in enumerate(self.options)
@@ -200,22 +210,33 @@ class Variation:
 
     def genes(self, members: Members) -> np.ndarray:
         """Returns members as genes, float64 ``[count, columns]``; those of dropped blocks are drawn."""
-        found = np.concatenate(
-            [members.depths, members.expands, members.kernels, members.resolutions[:, np.newaxis]], 1, dtype=np.float64
+        dropped = members.kernels == 0
+        drawn = np.split(self._drawn(len(members)), self._ends, axis=1)
+        parts = (
+            members.depths,
+            np.where(dropped, drawn[1], members.expands),
+            np.where(dropped, drawn[2], members.kernels),
+            members.widths,
+            members.resolutions[:, np.newaxis],
         )
-        return np.where(found == 0, self._drawn(len(found)), found)
+        return np.concatenate(parts, 1, dtype=np.float64)
 
     def members(self, genes: np.ndarray) -> Members:
         """Returns the members that rows of genes stand for: without what their depths drop."""
-        stages, blocks = len(self.space.stages), len(self._stage_of)
-        depths = genes[:, :stages].astype(np.int64)
+        chosen, expands, kernels, widths, resolutions = np.split(genes, self._ends, axis=1)
+        depths = chosen.astype(np.int64)
         of_block = depths[:, self._stage_of]
-        kept = self._place_in_stage < of_block
-        expands = genes[:, stages : stages + blocks]
+        kept = self._place_in_stage < self._blocks_of_depth[self._stage_of, of_block]
         if self.space.coupling == "compound":
             expands = self._ratio_of_depth[self._stage_of, of_block]
-        kernels = genes[:, stages + blocks : stages + 2 * blocks].astype(np.int64)
-        return Members(depths, np.where(kept, expands, 0.0), np.where(kept, kernels, 0), genes[:, -1].astype(np.int64))
+            widths = self._width_of_depth[self._stage_of_width, depths[:, self._stage_of_width]]
+        return Members(
+            depths,
+            np.where(kept, expands, 0.0),
+            np.where(kept, kernels, 0.0).astype(np.int64),
+            resolutions[:, 0].astype(np.int64),
+            widths.astype(np.int64),
+        )
 
 
 def evolve(
@@ -243,8 +264,6 @@ def evolve(
       InputError: If a budget is below what was found in many random members and the smallest one, or the file is of
         another search.
     """
-    if space.width_spans[-1].stop:
-        raise InputError("Evolution varies depths, expand ratios and kernels; this family has elastic widths, too.")
     rng = np.random.default_rng(settings.seed)
     variation = Variation(space, resolutions, rng)
     found = Population(sorted(budgets_ms), settings.population)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import re
 
 import pytest
 
-from compofa_tf import recipes, reorganize, sampling
+from compofa_tf import plans, recipes, sampling
 from compofa_tf.recipe import Recipe
 
 HEADINGS = ("Paper", "Command", "Hardware", "Time", "Expected", "Last run")
@@ -68,12 +69,30 @@ def test_the_space_can_be_built_for_any_number_of_classes(name):
 @EVERY
 def test_every_phase_fits_the_space(name):
     recipe = recipes.get(name)
+    plans.check_phases(recipe, classes=10)
     space = recipe.space.build(classes=10)
-    for step, (_, phase) in enumerate(recipe.phases):
-        drawn = sampling.archs_at(space, seed=0, step=step, subnets=phase.subnets, resolution=64, **phase.limits)
-        assert all(arch in space for arch in drawn)
-        if phase.sort_channels is not None:
-            reorganize.check_sort_stage(space, phase.sort_channels)
+    for step, (kind, phase) in enumerate(recipe.phases):
+        if kind != "teacher":
+            drawn = sampling.archs_at(space, seed=0, step=step, subnets=phase.subnets, resolution=64, **phase.limits)
+            assert all(arch in space for arch in drawn)
+
+
+@pytest.mark.parametrize("name", ["imagenet", "imagenet_elastic"])
+def test_schedule_of_the_paper(name):
+    """CompOFA, section 4.1, and its code: epochs, warm-up, rates for 2048 images, subnets, distillation, dropout."""
+    recipe = recipes.get(name)
+    assert [(phase.epochs - phase.warmup_epochs, phase.warmup_epochs) for _, phase in recipe.phases] == [
+        (180, 0), (25, 0), (120, 5)
+    ]  # fmt: skip
+    assert [phase.learning_rate for _, phase in recipe.phases] == [2.6, 0.08, 0.24]
+    assert [phase.subnets for _, phase in recipe.phases] == [1, 4, 4]
+    assert [phase.kd_ratio for _, phase in recipe.phases] == [0, 1, 1]
+    assert [phase.sort_channels for _, phase in recipe.phases] == [None, 0, 0]
+    assert dataclasses.astuple(recipe.optimizer) == (0.9, 3e-5, 0.1, 0.1)
+    assert recipe.data.resolutions == tuple(range(128, 225, 4))
+    teacher = plans.teacher_space(recipe, classes=1000)
+    assert set(teacher.largest(224).kernels) == {7}
+    assert teacher.largest(224).depths == (4,) * 5 and {*teacher.largest(224).expands} == {6}
 
 
 def test_progressive_shrinking_as_published():

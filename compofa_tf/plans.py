@@ -1,0 +1,106 @@
+"""The phases of a run on its axis of steps, and whether they fit the family. No TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from compofa_tf import reorganize, schedules
+from compofa_tf.errors import InputError
+from compofa_tf.recipe import Phase, Recipe
+from compofa_tf.sampling import check_limits
+from compofa_tf.space import Space
+
+__all__ = ["Plan", "check_phases", "plan", "teacher_space"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A phase placed on the run's axis of steps.
+
+    Attributes:
+      name: ``"teacher"``, ``"shrink.0"``, ... or ``"train"``.
+      settings: The recipe's settings of the phase.
+      start: First step, counted over all phases.
+      epoch_steps: Steps per epoch.
+      peak: Peak learning rate for the recipe's batch size.
+    """
+
+    name: str
+    settings: Phase
+    start: int
+    epoch_steps: int
+    peak: float
+
+    @property
+    def steps(self) -> int:
+        """Steps of the phase."""
+        return self.settings.epochs * self.epoch_steps
+
+    @property
+    def end(self) -> int:
+        """First step after the phase."""
+        return self.start + self.steps
+
+    def learning_rate(self, step: int) -> float:
+        """Learning rate of a step of the run."""
+        warmup = round(self.settings.warmup_epochs * self.epoch_steps)
+        return schedules.cosine(step - self.start, total_steps=self.steps, peak=self.peak, warmup_steps=warmup)
+
+
+def plan(recipe: Recipe, *, train_size: int) -> tuple[Plan, ...]:
+    """Returns the phases of a run over ``train_size`` images, in order."""
+    batch = recipe.data.batch_size
+    if train_size < batch:
+        raise InputError(
+            f"There are fewer training images than one batch has; set data.batch_size to at most {train_size}. "
+            f"Received: data.batch_size={batch}"
+        )
+    placed: list[Plan] = []
+    for name, phase in recipe.phases:
+        start = placed[-1].end if placed else 0
+        placed.append(
+            Plan(name, phase, start, train_size // batch, schedules.scaled(phase.learning_rate, batch_size=batch))
+        )
+    if not placed:
+        raise InputError("There is nothing to train; set train.epochs to at least 1. Received: train.epochs=0")
+    return tuple(placed)
+
+
+def teacher_space(recipe: Recipe, *, classes: int) -> Space:
+    """Returns the space whose largest member is the teacher: that of the family, but where ``teacher.kernels`` says so.
+
+    A family with fixed kernels may then have a teacher with the largest ones everywhere, as in the paper.
+    """
+    if not recipe.teacher.kernels or recipe.space.kernel != "fixed":
+        return recipe.space.build(classes=classes)
+    return dataclasses.replace(recipe.space, kernel="elastic").build(classes=classes)
+
+
+def check_phases(recipe: Recipe, *, classes: int) -> None:
+    """Raises ``InputError`` that names the first phase whose settings do not fit the family."""
+    space = recipe.space.build(classes=classes)
+    for name, phase in recipe.phases:
+        try:
+            if name == "teacher":
+                _check_teacher(teacher_space(recipe, classes=classes), phase)
+                continue
+            check_limits(space, **phase.limits)
+            if phase.sort_channels is not None:
+                reorganize.check_sort_stage(space, phase.sort_channels)
+        except InputError as error:
+            raise InputError(f"Phase {name}: {error}") from error
+
+
+def _check_teacher(space: Space, phase: Phase) -> None:
+    largest = max(size for stage in space.stages if stage.blocks for size in stage.kernels)
+    if phase.kernels not in ((), (largest,)):
+        raise InputError(
+            f"The teacher is the largest network: kernels must be {largest}, or empty for those of the family. "
+            f"Received: kernels={phase.kernels}"
+        )
+    if phase.depths or phase.expands or phase.sort_channels is not None:
+        raise InputError(
+            "The teacher is the largest network: leave depths, expands and sort_channels empty. Received: "
+            f"depths={phase.depths}, expands={phase.expands}, sort_channels={phase.sort_channels}"
+        )
