@@ -15,7 +15,9 @@ import compofa_tf as ct
 from compofa_tf import cli, families
 from compofa_tf.errors import InputError
 from compofa_tf.interop import names
-from compofa_tf.interop.checkpoints import read_checkpoint, recognise, static_arch
+from compofa_tf.interop.checkpoints import read_checkpoint, recognise
+from compofa_tf.interop.extracted import static_arch
+from compofa_tf.units import make_divisible
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
@@ -116,6 +118,82 @@ def test_extracted_subnet_is_recognised_and_has_its_logits(reference, tmp_path):
         torch.save(changed, tmp_path / "static.pth")
         with pytest.raises(InputError, match=re.escape(message)):
             ct.import_torch(tmp_path / "static.pth")
+
+
+def static_resnet(whole, space, arch):
+    """An extracted subnet as published code writes it: blocks and stem counted anew, plain names, leading slices."""
+    (stem_depth, *depths), bases, (stem, *stages) = arch.depths, (2, 2, 4, 2), (arch.widths[:2], *arch.widths[2:])
+    middle, before = space.stages[0].middles[stem[0]], space.stages[0].widths[stem[1]]
+    parts = {"input_stem.0": ("input_stem.0", 3, middle)}
+    if stem_depth == 2:
+        parts["input_stem.1"] = ("input_stem.1", middle, middle)
+    parts[f"input_stem.{len(parts)}"] = ("input_stem.2", middle, before)
+    old, new, expands = 0, 0, list(arch.expands)
+    for stage, base, depth, width in zip(space.stages[1:], bases, depths, stages):
+        out = stage.widths[width]
+        for position in range(base + 2):
+            if position < base + depth:
+                inner = make_divisible(round(out * expands[old]))
+                reads = out if position else before
+                sizes = {"conv1": (reads, inner), "conv2": (inner, inner), "conv3": (inner, out)}
+                sizes |= {} if position else {"downsample": (reads, out)}
+                for part, size in sizes.items():
+                    parts[f"blocks.{new}.{part}"] = (f"blocks.{old}.{part}", *size)
+                new += 1
+            old += 1
+        before = out
+    state = {
+        name: value[:, :before] if name.endswith("weight") else value
+        for name, value in whole.items()
+        if name.startswith("classifier.")
+    }
+    for name, (source, reads, writes) in parts.items():
+        for key, value in whole.items():
+            if key.startswith(f"{source}."):
+                sliced = value[:writes, :reads] if value.ndim == 4 else value[:writes]
+                state[name + key.removeprefix(source)] = sliced
+    return {name: torch.from_numpy(value.copy()) for name, value in state.items()}
+
+
+@pytest.mark.parametrize("index", ["01", "02", "04", "05", "07", "11"])
+def test_extracted_resnet_is_recognised_and_has_its_logits(reference, tmp_path, index):
+    whole = read_checkpoint(reference / "ofa_resnet50_small.fp16.pth")
+    space, case = recognise(whole), case_of(reference, "ofa_resnet50_small", index)
+    settings = dict(zip(("depths", "expands", "widths"), (case["settings"][key] for key in "dew")))
+    arch = space.arch(**settings, resolution=case["resolution"])
+    torch.save(static_resnet(whole, space, arch), tmp_path / "static.pth")
+    given = ct.import_torch(tmp_path / "static.pth", space=space)
+    # Of so narrow a network several widths and ratios round to the same channels.
+    assert space.units(given.only.at(arch.resolution)) == space.units(arch)
+    logits_of(reference, given, "ofa_resnet50_small", index, arch)
+    found = ct.import_torch(tmp_path / "static.pth")
+    assert found.space.family == "resnet50" and found.space.coupling == "independent"
+    member = (found.only or found.space.largest(224)).at(arch.resolution)
+    assert ct.cost.params(found.space, member) == ct.cost.params(space, arch) == case["params"]
+    logits_of(reference, found, "ofa_resnet50_small", index, member)
+
+
+def test_damaged_extracted_resnets_are_refused(reference, tmp_path):
+    whole = read_checkpoint(reference / "ofa_resnet50_small.fp16.pth")
+    space = recognise(whole)
+    arch = space.arch(depths=1, expands=0.25, widths=1, resolution=64)
+    state = static_resnet(whole, space, arch)
+    for changed, message in (
+        ({**state, "blocks.1.conv2.conv.weight": torch.zeros(3)}, "has misshapen blocks.1.conv2.conv.weight (3,)"),
+        ({k: v for k, v in state.items() if k != "blocks.2.conv3.conv.weight"}, "lacks blocks.2.conv3.conv.weight"),
+        ({k: v for k, v in state.items() if "blocks.2." not in k}, "lacks blocks.2.conv1.conv.weight"),
+        ({k: v for k, v in state.items() if "input_stem.1" not in k}, "lacks input_stem.1.conv.weight"),
+    ):
+        torch.save(changed, tmp_path / "x.pth")
+        with pytest.raises(InputError, match=re.escape(message)):
+            ct.import_torch(tmp_path / "x.pth", space=space)
+    with pytest.raises(InputError, match="where its space has"):
+        ct.import_torch(_saved(state, tmp_path), space=families.resnet50(coupling="independent", classes=100))
+
+
+def _saved(state, folder):
+    torch.save(state, folder / "x.pth")
+    return folder / "x.pth"
 
 
 # Without the reference data: a small checkpoint made here

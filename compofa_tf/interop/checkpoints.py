@@ -13,14 +13,17 @@ import numpy as np
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
+from compofa_tf.interop.extracted import embedded, place, static_arch
 from compofa_tf.interop.names import plain, state_from_torch
-from compofa_tf.space import Arch, Space
-from compofa_tf.units import BlockUnit, ConvUnit, ResidualUnit, make_divisible
+from compofa_tf.space import Space
+from compofa_tf.units import BlockUnit, ConvUnit, ResidualUnit
 
 KernelMatrices = Literal["drop", "apply"]
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.mobile_inverted_conv\.")
 _WRITES = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv\.point_linear|conv3)\.conv\.weight$")
+_STEMS = ("first_conv.conv.weight", "input_stem.2.conv.weight", "input_stem.1.conv.weight", "input_stem.0.conv.weight")
+"""What the stem ends with, as far as the file has it."""
+
 _WIDTHS = tuple(round(0.05 * step, 2) for step in range(1, 81))
 """Width multipliers that are tried, 0.05 to 4."""
 
@@ -92,7 +95,7 @@ def recognise(tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatri
     Coupling cannot be seen in a checkpoint: MobileNetV3 is taken for compound, ProxylessNAS and ResNet50 for
     independent, as published. A MobileNetV3 whose kernel matrices are dropped has fixed kernels, otherwise elastic
     ones. Of the widths of a ResNet50 only the largest can be seen: at width 1.0 the others are taken for the published
-    0.65 and 0.8 of it, else for 0.6 and 0.8.
+    0.65 and 0.8 of it, else for 0.6 and 0.8. An extracted subnet of it is taken for a member of the first such space.
 
     Raises:
       InputError: If it is of no family, or its widths are those of none.
@@ -104,20 +107,29 @@ def recognise(tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatri
     if family != "mobilenet_v3":
         settings["coupling"] = "independent"
     wanted = _found_widths(tensors)
-    candidates = (families.get(family, width_mult=m, **_shares(family, m), **settings) for m in _WIDTHS)
-    fits = {space.settings["width_mult"]: space for space in candidates if _widths(space) == wanted}
+    candidates = [families.get(family, width_mult=m, **_shares(family, m), **settings) for m in _WIDTHS]
+    fits = [space for space in candidates if _widths(space) == wanted]
+    if not fits and family == "resnet50":
+        fits = [space for space in candidates if _has_member(space, tensors)]
     if not fits:
         raise InputError(
             f"No width of {family} has the channels of this checkpoint: stem {wanted[0]}, blocks {wanted[1]}. Give its "
             "space."
         )
-    return next((fits[width] for width in (1.0, 1.2, 1.3) if width in fits), next(iter(fits.values())))
+    usual = (space for width in (1.0, 1.2, 1.3) for space in fits if space.settings["width_mult"] == width)
+    return next(usual, fits[0])
+
+
+def _has_member(space: Space, tensors: Mapping[str, np.ndarray]) -> bool:
+    try:
+        return static_arch(space, tensors) is not None
+    except InputError:
+        return False
 
 
 def _family_of(tensors: Mapping[str, np.ndarray]) -> str:
-    marks = {"input_stem.2.conv.weight": "resnet50", "final_expand_layer.conv.weight": "mobilenet_v3"}
-    found = [family for name, family in marks.items() if name in tensors]
-    known = found or ["proxyless_nas"] * ("first_conv.conv.weight" in tensors)
+    marks = {"input_stem.": "resnet50", "final_expand_layer.": "mobilenet_v3", "first_conv.": "proxyless_nas"}
+    known = [family for mark, family in marks.items() if any(name.startswith(mark) for name in tensors)]
     if not known or "classifier.linear.weight" not in tensors:
         raise InputError(
             f"This checkpoint is of no known family; it has {', '.join(sorted(tensors)[:3])} and "
@@ -133,8 +145,10 @@ def _shares(family: str, width_mult: float) -> dict[str, Any]:
 def _found_widths(tensors: Mapping[str, np.ndarray]) -> tuple[int, list[int]]:
     """Channels of the stem, and of the blocks without repetitions."""
     written = {int(match[1]): int(value.shape[0]) for name, value in tensors.items() if (match := _WRITES.match(name))}
-    stem = tensors.get("first_conv.conv.weight", tensors.get("input_stem.2.conv.weight"))
-    return int(stem.shape[0]), list(dict.fromkeys(written[block] for block in sorted(written)))  # type: ignore[union-attr]
+    last = next((name for name in _STEMS if name in tensors), None)
+    if last is None:
+        raise InputError("The checkpoint lacks the convolutions of its stem; it is truncated or of another network.")
+    return int(tensors[last].shape[0]), list(dict.fromkeys(written[block] for block in sorted(written)))
 
 
 def _widths(space: Space) -> tuple[int, list[int]]:
@@ -143,50 +157,6 @@ def _widths(space: Space) -> tuple[int, list[int]]:
     blocks = [unit.out_channels for unit in units if isinstance(unit, BlockUnit | ResidualUnit)]
     stem = [unit.out_channels for unit in units if isinstance(unit, ConvUnit) and unit.name in ("stem", "stem_out")]
     return stem[0], list(dict.fromkeys(blocks))
-
-
-def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: int = 224) -> Arch | None:
-    """Returns the member that an extracted subnet is, or None if the tensors are those of a whole supernet.
-
-    Blocks are told apart by the channels they write and read: the first block of a stage changes the width. Extracted
-    subnets of families with elastic widths are not recognised.
-    """
-    if space.width_spans[-1].stop:
-        return None
-    blocks = sorted({int(match[1]) for name in tensors if (match := _BLOCK.match(name))})[1:]
-    sizes = [_sizes(tensors, block) for block in blocks]
-    largest = [
-        unit for unit in space.units(space.largest(resolution)) if isinstance(unit, BlockUnit) and unit.expansion
-    ]
-    if len(sizes) == len(largest) and all(middle == unit.middle for (_, middle, _, _), unit in zip(sizes, largest)):
-        return None
-    depths, expands, kernels = [], [], []
-    rest = list(sizes)
-    for stage in space.stages:
-        kept: list[tuple[int, int, int, int]] = []
-        width = stage.out_channels(None)
-        while rest and rest[0][2] == width and (not kept or rest[0][0] == width):
-            kept.append(rest.pop(0))
-        ratios = [next((r for r in stage.expands if make_divisible(round(size[0] * r)) == size[1]), 0) for size in kept]
-        spare = stage.blocks - len(kept)
-        depths.append(len(kept))
-        expands += [*ratios, *[0] * spare]
-        kernels += [*(size[3] for size in kept), *[0] * spare]
-    if rest:
-        raise InputError(f"The blocks of this checkpoint are not those of a member of {space!r}.")
-    return space.arch(depths=depths, expands=expands, kernels=kernels, resolution=resolution)
-
-
-def _sizes(tensors: Mapping[str, np.ndarray], block: int) -> tuple[int, int, int, int]:
-    """Channels read, in the middle, and written, and the kernel of a block."""
-    base = f"blocks.{block}.mobile_inverted_conv"
-    try:
-        expand, depth, project = (
-            tensors[f"{base}.{part}.conv.weight"] for part in ("inverted_bottleneck", "depth_conv", "point_linear")
-        )
-    except KeyError as error:
-        raise InputError(f"The checkpoint lacks {error.args[0]}; it is truncated or of another network.") from None
-    return int(expand.shape[1]), int(expand.shape[0]), int(project.shape[0]), int(depth.shape[-1])
 
 
 def import_torch(
@@ -225,10 +195,10 @@ def supernet_of(
             f"Received: kernel_matrices='apply', space={space!r}"
         )
     start = recognise(tensors, kernel_matrices=kernel_matrices) if space is None else space
-    found, only = _place(tensors, start, given=space is not None)
+    found, only = place(tensors, start, given=space is not None)
     tensors = with_matrices(found, tensors)
     net = Supernet(found)
-    net.set_state(state_from_torch(found, tensors) if only is None else _embedded(net, only, tensors))
+    net.set_state(state_from_torch(found, tensors) if only is None else embedded(net, only, tensors))
     net.only = only
     return net
 
@@ -249,34 +219,3 @@ def with_matrices(space: Space, tensors: Mapping[str, np.ndarray]) -> Mapping[st
         for larger, smaller in itertools.pairwise(sizes)
     }
     return {**tensors, **added}
-
-
-def _place(tensors: Mapping[str, np.ndarray], space: Space, *, given: bool) -> tuple[Space, Arch | None]:
-    """Returns the space, and the member if the tensors are those of one alone: then perhaps of a larger space."""
-    fixed = given or space.width_spans[-1].stop > 0
-    larger = [] if fixed else [{"kernel": "elastic"}, {"kernel": "elastic", "coupling": "independent"}]
-    spaces = [space, *(families.get(space.family, **{**space.settings, **changes}) for changes in larger)]
-    for number, candidate in enumerate(spaces, start=1):
-        try:
-            return candidate, static_arch(candidate, tensors)
-        except InputError:
-            if number == len(spaces):
-                raise
-    raise AssertionError("unreachable")
-
-
-def _embedded(net: Any, arch: Arch, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights of one member in a supernet that is zero elsewhere (variances one, kernel transforms identity)."""
-    state = {
-        name: value if name.endswith(("moving_variance", "7to5", "5to3")) else np.zeros_like(value)
-        for name, value in net.get_state().items()
-    }
-    state.update({name: np.ones_like(value) for name, value in state.items() if name.endswith("moving_variance")})
-    for name, value in state_from_torch(net.space, tensors, arch=arch).items():
-        target = state[name]
-        place = [slice(0, size) for size in value.shape]
-        if name.endswith("/depth/kernel"):  # a small kernel is the centre of the large one
-            start = (target.shape[0] - value.shape[0]) // 2
-            place[:2] = [slice(start, start + value.shape[0])] * 2
-        target[tuple(place)] = value
-    return state

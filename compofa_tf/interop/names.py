@@ -38,14 +38,14 @@ def plain(key: str) -> str:
     return _DOUBLED.sub(r".\1", key)
 
 
-def _base(unit: Unit, block: int | None, kernel: Kernel) -> tuple[str, str]:
-    """How the keys of a kernel and of its batch norm begin."""
+def _base(unit: Unit, block: int | None, kernel: Kernel, *, short_stem: bool = False) -> tuple[str, str]:
+    """How the keys of a kernel and of its batch norm begin; without its residual part the stem counts to 1."""
     if isinstance(unit, BlockUnit):
         base = f"blocks.{block}.mobile_inverted_conv.{_INVERTED[kernel.part]}"
     elif isinstance(unit, ResidualUnit):
         base = f"blocks.{block}.{kernel.part}.conv"
     else:
-        base = _UNITS[unit.name]
+        base = "input_stem.1.conv" if short_stem and unit.name == "stem_out" else _UNITS[unit.name]
     return base, _NORMS.get(unit.name, base.removesuffix("conv") + "bn")
 
 
@@ -74,19 +74,21 @@ def state_from_torch(
         places = [[unit] for unit in space.units(arch)]
     given = _Reader(tensors)
     state: dict[str, np.ndarray] = {}
-    blocks = itertools.count()
+    blocks, names = itertools.count(), {units[-1].name for units in places}
     for units in places:
         block = next(blocks) if isinstance(units[-1], BlockUnit | ResidualUnit) else None
-        state.update(_unit_tensors(units, block, given))
+        state.update(_unit_tensors(units, block, given, short_stem="stem_residual" not in names))
     given.finish()
     return state
 
 
-def _unit_tensors(units: Sequence[Unit], block: int | None, given: _Reader) -> dict[str, np.ndarray]:
+def _unit_tensors(
+    units: Sequence[Unit], block: int | None, given: _Reader, *, short_stem: bool
+) -> dict[str, np.ndarray]:
     state: dict[str, np.ndarray] = {}
     largest = units[-1]
     for kernel in largest.kernels:
-        name, (base, norm) = f"{largest.name}/{kernel.part}", _base(largest, block, kernel)
+        name, (base, norm) = f"{largest.name}/{kernel.part}", _base(largest, block, kernel, short_stem=short_stem)
         state.update(_tensors(name, base, norm, kernel, given))
         sizes = sorted({k.size for unit in units for k in unit.kernels if k.part == kernel.part}, reverse=True)
         for larger, smaller in itertools.pairwise(sizes):
