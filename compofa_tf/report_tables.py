@@ -175,6 +175,7 @@ def _schedule(recipe: Any) -> list[tuple[str, Any]]:
         ("teacher", _phase(value(recipe, "teacher"))),
         *((f"shrink {i}", _phase(phase)) for i, phase in enumerate(value(recipe, "shrink") or (), start=1)),
         ("family training", _phase(value(recipe, "train"))),
+        ("dropout", value(recipe, "optimizer", "dropout")),
     ]
 
 
@@ -185,6 +186,7 @@ def _phase(phase: Any) -> str | None:
     words = [f"{value(phase, 'epochs')} epochs", f"learning rate {value(phase, 'learning_rate')} per 2048 images"]
     if isinstance(subnets, int) and subnets > 1:
         words.append(f"{subnets} subnets per step")
+    words += [f"{name} {some}" for name in ("depths", "expands", "kernels") if (some := _joined(value(phase, name)))]
     return ", ".join(words)
 
 

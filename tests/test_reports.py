@@ -127,8 +127,9 @@ def fake_workdir(root, *, precisions=("float32", "int8")):
             "profile": "mobile",
         },
         "data": {"source": "folder:cifar10", "resolutions": [24, 28, 32], "batch_size": 128},
-        "teacher": {"epochs": 12, "learning_rate": 3.2, "subnets": 1},
+        "teacher": {"epochs": 12, "learning_rate": 3.2, "subnets": 1, "kernels": [7]},
         "train": {"epochs": 16, "learning_rate": 1.6, "subnets": 4},
+        "optimizer": {"dropout": 0.1},
         "seed": 0,
     }
     files.write_json(root / "recipe.json", {"recipe": recipe}, kind="recipe", recipe_hash="5f0c2d7e9a114b38")
@@ -227,7 +228,8 @@ def test_report_says_what_was_trained_and_how_it_was_measured(finished):
     text = words(page)
     for part in (
         "gives 243 subnets. All 729 candidates (3 resolutions)", "all 729 candidates, ", "folder:cifar10", "16 epochs",
-        "4 subnets per step", "recipe hash 5f0c2d7e9a114b38", "subnets 243", "classes 10", "processor AMD EPYC",
+        "4 subnets per step", "per 2048 images, kernels 7", "dropout 0.1",
+        "recipe hash 5f0c2d7e9a114b38", "subnets 243", "classes 10", "processor AMD EPYC",
         "runtime LiteRT 2.3.0, XNNPACK", "runs 300 per piece", "24 whole subnets", "images/s (median)",
         "same class as the Keras model on 98.4 % of 64 images",
         "host, AMD EPYC, XNNPACK, threads: 1, 200 runs, after 20 warm-up runs, LiteRT 2.3.0, 2026-11-22;",
