@@ -156,7 +156,7 @@ def panels(fronts: Sequence[Front], artifacts: Sequence[dict[str, Any]]) -> list
 def _panel(front: Front, artifacts: Sequence[dict[str, Any]], sides: tuple[int, ...]) -> Panel:
     own = [artifact for artifact in artifacts if value(artifact, "precision") == front.precision]
     known = {candidate.id: candidate for candidate in front.candidates}
-    marks = [_artifact_mark(artifact, known, budgets=bool(front.budgets)) for artifact in own]
+    marks = [_artifact_mark(front, artifact, known) for artifact in own]
     marked = {mark.budget_ms for mark in marks}
     marks += [
         Mark(choice.id, budget_ms, (choice.predicted_ms, choice.top1))
@@ -174,19 +174,24 @@ def _panel(front: Front, artifacts: Sequence[dict[str, Any]], sides: tuple[int, 
     )
 
 
-def _artifact_mark(artifact: dict[str, Any], known: dict[str, Any], *, budgets: bool) -> Mark:
+def on_device_of(front: Front, artifact: dict[str, Any]) -> bool:
+    """Returns whether an artifact was measured on the device that the front's latencies and budgets are of."""
+    return value(artifact, "latency", "measured", "device") in (None, front.latency.get("device"))
+
+
+def _artifact_mark(front: Front, artifact: dict[str, Any], known: dict[str, Any]) -> Mark:
     name = str(value(artifact, "arch", "id"))
     candidate = known.get(name)
     ms, p90_ms = (number(artifact, "latency", "measured", key) for key in ("ms", "p90_ms"))
     top1, low, high = (number(artifact, "accuracy", key) for key in ("top1", "low", "high"))
     measured = None
-    if ms is not None and top1 is not None:
+    if ms is not None and top1 is not None and on_device_of(front, artifact):
         measured = Measured(
             ms, ms if p90_ms is None else p90_ms, top1, top1 if low is None else low, top1 if high is None else high
         )
     return Mark(
         label=name,
-        budget_ms=number(artifact, "budget_ms") if budgets else None,
+        budget_ms=number(artifact, "budget_ms") if front.budgets else None,
         predicted=(candidate.predicted_ms, candidate.top1) if candidate else None,
         measured=measured,
     )

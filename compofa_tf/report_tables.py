@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compofa_tf import figures
+from compofa_tf import evidence, figures
 from compofa_tf.evidence import Run, number, value
 from compofa_tf.search import Front
 
@@ -32,20 +32,25 @@ def cards(run: Run, front: Front | None) -> list[dict[str, Any]]:
             "high": None if front.predicted else choice.interval[1],
             "predicted_ms": choice.predicted_ms,
             "measured_ms": None,
+            "elsewhere_ms": None,
+            "device": front.latency.get("device"),
             "share": None,
             "size_bytes": None,
             "macs": None,
         }
-        cards.append({**card, **_card_of(fitting[0], budget_ms)} if fitting else card)
+        cards.append({**card, **_card_of(fitting[0], front, budget_ms)} if fitting else card)
     return cards
 
 
-def _card_of(artifact: dict[str, Any], budget_ms: float) -> dict[str, Any]:
+def _card_of(artifact: dict[str, Any], front: Front, budget_ms: float) -> dict[str, Any]:
     row = artifact_row(artifact)
     measured = row["measured_ms"]
-    kept = ("id", "predicted_ms", "measured_ms", "size_bytes", "macs")
-    share = None if measured is None else min(1.0, measured / budget_ms)
-    card = {**{key: row[key] for key in kept}, "share": share}
+    card = {key: row[key] for key in ("id", "size_bytes", "macs")}
+    if measured is not None and not evidence.on_device_of(front, artifact):  # says nothing about the budget
+        card |= {"elsewhere_ms": measured, "elsewhere": value(artifact, "latency", "measured", "device")}
+    else:
+        share = None if measured is None else min(1.0, measured / budget_ms)
+        card |= {"predicted_ms": row["predicted_ms"], "measured_ms": measured, "share": share}
     if row["top1"] is None:  # the accuracy of the file was not measured: that of the search stays
         return card
     return {**card, **{key: row[key] for key in ("top1", "low", "high")}, "predicted": False}

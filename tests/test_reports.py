@@ -388,6 +388,25 @@ def test_hostile_names_are_text(finished, tmp_path):
     assert hostile in "".join(parsed.text) and all(link.startswith("#") for link in parsed.links)
 
 
+def test_budgets_of_another_device_are_not_compared_with_measurements_here(finished, tmp_path):
+    root = copy_without(finished[0], tmp_path / "run", "nothing")
+    front = json.loads((root / "front.json").read_text())
+    front["latency"]["device"] = "note10"
+    (root / "front.json").write_text(json.dumps(front))
+    for path in (root / "models").iterdir():
+        content = json.loads(path.read_text())
+        content["latency"]["measured"]["ms"] += 1000
+        path.write_text(json.dumps(content))
+    text = words(reports.report(root).read_text())
+    assert text.count("ms predicted on note10") == text.count("ms measured on host") == 3
+    assert "over budget" not in text
+    run = evidence.read_run(root)
+    of_note10 = next(
+        panel for panel in evidence.panels(evidence.all_fronts(run), run.artifacts) if "note10" in panel.title
+    )
+    assert of_note10.marks and all(mark.measured is None and mark.predicted for mark in of_note10.marks)
+
+
 # Curves
 
 
