@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 INSTALLING := $(VENV)/.installing
 # CI runs the slow tests too.
 MARKS := $(if $(filter true,$(CI)),-m "",)
+# Two processes, each with whole files: tests of a file share what takes long to make. PARALLEL= runs all in one.
+PARALLEL ?= -n 2 --dist loadfile
 
 define CHECK_PYTHON
 import sys
@@ -39,10 +41,10 @@ demo: $(INSTALLED)  ## train, measure, search, quantize, report: minutes on a la
 	@$(BIN)/compofa demo
 
 test: $(INSTALLED)  ## the fast tests; with CI=true all of them
-	@$(BIN)/python -m pytest $(MARKS) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(MARKS) $(PYTEST_ARGS)
 
 test-all: $(INSTALLED)  ## all tests, the slow ones too
-	@$(BIN)/python -m pytest -m "" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "" $(PYTEST_ARGS)
 
 lint: $(INSTALLED)  ## format and rules, changes nothing
 	@$(BIN)/ruff format --check .

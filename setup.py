@@ -66,6 +66,7 @@ setup(
             "pillow>=11",
             "pytest>=8.3",
             "pytest-cov>=6",
+            "pytest-xdist>=3.6",
             "ruff>=0.12",
             "types-PyYAML>=6",
         ],

@@ -72,14 +72,29 @@ def teacher_space(recipe: Recipe, *, classes: int) -> Space:
 
     A family with fixed kernels may then have a teacher with the largest ones everywhere, as in the paper.
     """
-    if not recipe.teacher.kernels or recipe.space.kernel != "fixed":
-        return recipe.space.build(classes=classes)
+    space = recipe.space.build(classes=classes)
+    if not recipe.teacher.kernels or space.kernel != "fixed":
+        return space
+    if _largest_kernel(space) == max(stage.kernel for stage in space.stages if stage.blocks):
+        raise InputError(
+            "All kernels of this family are as large as they can be: leave teacher.kernels empty. "
+            f"Received: teacher.kernels={recipe.teacher.kernels}, space={space!r}"
+        )
     return dataclasses.replace(recipe.space, kernel="elastic").build(classes=classes)
+
+
+def _largest_kernel(space: Space) -> int:
+    return max(size for stage in space.stages if stage.blocks for size in stage.kernels)
 
 
 def check_phases(recipe: Recipe, *, classes: int) -> None:
     """Raises ``InputError`` that names the first phase whose settings do not fit the family."""
     space = recipe.space.build(classes=classes)
+    if recipe.teacher.kernels and not recipe.teacher.epochs:
+        raise InputError(
+            "Without epochs of the teacher its kernels mean nothing: leave teacher.kernels empty. "
+            f"Received: teacher.kernels={recipe.teacher.kernels}, teacher.epochs=0"
+        )
     for name, phase in recipe.phases:
         try:
             if name == "teacher":
@@ -93,7 +108,7 @@ def check_phases(recipe: Recipe, *, classes: int) -> None:
 
 
 def _check_teacher(space: Space, phase: Phase) -> None:
-    largest = max(size for stage in space.stages if stage.blocks for size in stage.kernels)
+    largest = _largest_kernel(space)
     if phase.kernels not in ((), (largest,)):
         raise InputError(
             f"The teacher is the largest network: kernels must be {largest}, or empty for those of the family. "

@@ -70,7 +70,7 @@ class DataSettings:
       normalization: ``"symmetric"`` (to [-1, 1]) or ``"imagenet"``.
       min_scale: Smallest share of the area that a random crop keeps.
       flip: Whether images are mirrored at random; off where left and right matter.
-      brightness: Largest change of brightness, as a share of the full range.
+      brightness: Largest relative change of brightness.
       saturation: Largest relative change of saturation.
       val_fraction: Share held out for validation when the source has no split of its own.
       max_bad_share: Share of undecodable images up to which they are skipped.

@@ -95,6 +95,8 @@ def train(
     with _signals() as received, journal.Journal(folder, step=trainer.step) as records:
         for phase in trainer.remaining():
             trainer.run(phase, records, received)
+    if trainer.phases[-1].name == "teacher":  # no phase after it that would begin with its weights
+        trainer.hand_over()
     net = trainer.family.net
     net.save(folder / "supernet", recipe_hash=recipe.hash, **_provenance(source))
     log(f"Wrote {folder / 'supernet'}.")
@@ -327,13 +329,17 @@ class Trainer:
         if self.step == phase.start:
             self.learner(phase).set_velocities(None)
             if before == ["teacher"]:
-                self.teacher.net.save(self.folder / "teacher", recipe_hash=self.recipe.hash, **_provenance(self.data))
-                self.family.net.set_state(_centres(self.teacher.net, self.family.net))
+                self.hand_over()
             if phase.settings.sort_channels is not None:
                 net, stage = self.family.net, phase.settings.sort_channels
                 net.set_state(reorganize.sort_channels(self.space, net.get_state(), stage=stage))
         if self.step_function(phase).teacher is not None:
             self.teacher.net.set_state(Supernet.load(self.folder / "teacher").get_state())
+
+    def hand_over(self) -> None:
+        """Writes ``teacher/`` and gives the family the weights of the teacher."""
+        self.teacher.net.save(self.folder / "teacher", recipe_hash=self.recipe.hash, **_provenance(self.data))
+        self.family.net.set_state(_centres(self.teacher.net, self.family.net))
 
     def _batches(self, *, start: int, steps: int, resolutions: np.ndarray) -> Any:
         return self.data.train(

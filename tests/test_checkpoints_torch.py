@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import itertools
 import json
+import os
 import re
 import shutil
+import warnings
 import zlib
 
 import numpy as np
@@ -15,8 +19,9 @@ import compofa_tf as ct
 from compofa_tf import cli, families
 from compofa_tf.errors import InputError
 from compofa_tf.interop import names
-from compofa_tf.interop.checkpoints import read_checkpoint, recognise
-from compofa_tf.interop.extracted import static_arch
+from compofa_tf.interop.checkpoints import recognise, with_matrices
+from compofa_tf.interop.names import state_from_torch
+from compofa_tf.interop.torch_files import read_checkpoint
 from compofa_tf.units import make_divisible
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
@@ -61,7 +66,7 @@ def test_published_files_are_recognised(reference, file, matrices, space):
     assert all(value.dtype == np.float32 for value in tensors.values())
     found = recognise(tensors, kernel_matrices=matrices)
     assert found == space
-    assert static_arch(found, tensors) is None
+    state_from_torch(found, with_matrices(found, tensors))  # a whole supernet, with nothing missing or left over
 
 
 def test_imported_net_has_the_original_logits(reference, tmp_path):
@@ -181,7 +186,7 @@ def test_damaged_extracted_resnets_are_refused(reference, tmp_path):
     for changed, message in (
         ({**state, "blocks.1.conv2.conv.weight": torch.zeros(3)}, "has misshapen blocks.1.conv2.conv.weight (3,)"),
         ({k: v for k, v in state.items() if k != "blocks.2.conv3.conv.weight"}, "lacks blocks.2.conv3.conv.weight"),
-        ({k: v for k, v in state.items() if "blocks.2." not in k}, "lacks blocks.2.conv1.conv.weight"),
+        ({k: v for k, v in state.items() if "blocks.2." not in k}, "lacks blocks.2.* (20 tensors)"),
         ({k: v for k, v in state.items() if "input_stem.1" not in k}, "lacks input_stem.1.conv.weight"),
     ):
         torch.save(changed, tmp_path / "x.pth")
@@ -214,7 +219,8 @@ def small_state(*, doubled=False):
             if kernel.kind == "dense":
                 value = value.T
             elif kernel.kind == "depthwise":
-                value = np.pad(value.transpose(2, 3, 0, 1), [(0, 0)] * 2 + [((7 - kernel.size) // 2,) * 2] * 2)
+                around = ((7 - kernel.size) // 2,) * 2 if blocks else (0, 0)
+                value = np.pad(value.transpose(2, 3, 0, 1), [(0, 0)] * 2 + [around] * 2)
             else:
                 value = value.transpose(3, 2, 0, 1)
             tensors = {f"{base}.weight": value}
@@ -345,7 +351,10 @@ def test_missing_extra_misshapen_and_damaged_tensors_are_named(tmp_path):
         "no place here for surplus.weight": {**state, "surplus.weight": torch.zeros(2)},
         f"has misshapen {name}": {**state, name: torch.zeros(3)},
         "not finite": {**state, name: torch.full_like(state[name], float("nan"))},
-        "two tensors for first_conv.conv.weight": {**state, "first_conv.conv.conv.weight": torch.zeros(2)},
+        "two tensors for first_conv.conv.weight, as first_conv.conv.weight and as first_conv.conv.conv.weight": {
+            **state,
+            "first_conv.conv.conv.weight": torch.zeros(2),
+        },
         r"has misshapen classifier.linear.bias (7,) instead of (10,)": {
             **state,
             "classifier.linear.bias": torch.zeros(7),
@@ -367,8 +376,8 @@ def test_space_that_does_not_fit(tmp_path):
     _, state = small_state()
     torch.save(state, tmp_path / "x.pth")
     for space, message in (
-        (families.mobilenet_v3(classes=10), "another shape|not those of a member"),
-        (families.proxyless_nas(width_mult=0.25, classes=10), "lacks|no place|not those of a member"),
+        (families.mobilenet_v3(classes=10), r"misshapen first_conv\.conv\.weight \(8, 3, 3, 3\).* of \d+ more"),
+        (families.proxyless_nas(width_mult=0.25, classes=10), r"lacks .*has no place here for "),
     ):
         with pytest.raises(InputError, match=message):
             ct.import_torch(tmp_path / "x.pth", space=space)
@@ -376,3 +385,194 @@ def test_space_that_does_not_fit(tmp_path):
         ct.import_torch(tmp_path / "x.pth", kernel_matrices="keep")
     with pytest.raises(InputError, match="does not exist"):
         ct.import_torch(tmp_path / "absent.pth")
+    with pytest.raises(InputError, match="is a folder"):
+        ct.import_torch(tmp_path)
+    with pytest.raises(InputError, match="has no kernel matrices to apply"):
+        ct.import_torch(tmp_path / "x.pth", kernel_matrices="apply")
+    with pytest.raises(InputError, match="space must be a Space"):
+        ct.import_torch(tmp_path / "x.pth", space="mobilenet_v3")
+
+
+def test_every_kind_of_mismatch_is_named_at_once(tmp_path):
+    _, state = small_state()
+    lost = [name for name in state if name.startswith("blocks.20.") and "num_batches" not in name]
+    doubled = small_state(doubled=True)[1]
+    renamed = {key.replace("feature_mix_layer", "feature_mix"): value for key, value in doubled.items()}
+    for changed, parts in (
+        (
+            {key: value for key, value in renamed.items() if not key.startswith("blocks.20.")},
+            (
+                f"lacks blocks.20.* ({len(lost)} tensors)",
+                "feature_mix_layer.conv.weight",
+                "no place here for feature_mix.",
+            ),
+        ),
+        (
+            {
+                **state,
+                "blocks.21.x": torch.zeros(2),
+                "blocks.3.mobile_inverted_conv.point_linear.conv.weight": torch.zeros(2),
+            },
+            (
+                "misshapen blocks.3.mobile_inverted_conv.point_linear.conv.weight (2,)",
+                "no place here for blocks.21.* (1",
+            ),
+        ),
+        (
+            {**state, "blocks.7.mobile_inverted_conv.depth_conv.conv.weight": torch.zeros(72, 1, 9, 9)},
+            ("misshapen blocks.7.mobile_inverted_conv.depth_conv.conv.weight (72, 1, 9, 9) instead of (",),
+        ),
+        ({**state, "first_conv.conv.weight": torch.zeros(2)}, ("misshapen first_conv.conv.weight (2,)",)),
+        (
+            {key: v for key, v in state.items() if key != "classifier.linear.weight"},
+            ("lacks classifier.linear.weight",),
+        ),
+        ({**state, "nonsense_matrix": torch.zeros(2)}, ("no place here for nonsense_matrix",)),
+        ({**state, "classifier.linear.weight": torch.zeros([])}, ("misshapen classifier.linear.weight ()",)),
+    ):
+        for space in (None, families.mobilenet_v3(width_mult=0.25, classes=10)):
+            with pytest.raises(InputError) as caught:
+                ct.import_torch(_saved(changed, tmp_path), space=space)
+            assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_a_supernet_that_lost_its_last_block_is_no_extracted_subnet(tmp_path):
+    _, state = small_state(doubled=True)
+    rest = {key: value for key, value in state.items() if not key.startswith("blocks.20.")}
+    with pytest.raises(InputError, match=r"lacks blocks\.20\.\*"):
+        ct.import_torch(_saved(rest, tmp_path))
+
+
+def test_narrow_supernets_whose_stages_are_equally_wide(tmp_path):
+    """Blocks cannot be told apart by their channels there, and need not."""
+    for make in (families.mobilenet_v3, families.proxyless_nas):
+        space = make(width_mult=0.2, classes=7)
+        tensors = torch_tensors_of(space)
+        assert recognise(tensors).settings["width_mult"] in (0.15, 0.2, 0.25)
+        assert ct.import_torch(_saved(tensors, tmp_path), space=space).only is None
+
+
+def torch_tensors_of(space):
+    """A checkpoint of a space, without matrices, by asking what it would read."""
+    asked = {}
+
+    class Reader(names._Reader):
+        def take(self, key, shape):
+            asked[key] = torch.rand(shape)
+            return np.zeros(shape, np.float32)
+
+        def finish(self):
+            pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "_Reader", Reader)
+        state_from_torch(space, {})
+    return asked if space.kernel == "elastic" else {key: v for key, v in asked.items() if "_matrix" not in key}
+
+
+def test_a_family_without_static_blocks_is_imported(tmp_path):
+    """As in docs/your-own-family.md: its first block is elastic."""
+    space = families.mobilenet_v3(width_mult=0.25, classes=10)
+    pocket = dataclasses.replace(space, stem=space.stem[:1])
+    net = ct.import_torch(_saved(torch_tensors_of(pocket), tmp_path), space=pocket)
+    assert net.space == pocket and net.only is None
+
+
+def test_extracted_subnets_of_full_depth_keep_their_kernels(reference, tmp_path):
+    """Full depth, full ratios, kernels that are neither the fixed ones nor all 7: a member of the elastic space."""
+    space = families.mobilenet_v3(kernel="elastic", coupling="independent")
+    whole = read_checkpoint(reference / "compofa.pth")
+    fixed = [kernel for kernel in (3, 5, 3, 3, 5) for _ in range(4)]
+    for kernels in ([*fixed[:1], 5, *fixed[2:]], [3] * 20):
+        arch = space.arch(depths=4, expands=6, kernels=kernels, resolution=128)
+        state = {}
+        for name, value in whole.items():
+            block = re.match(r"blocks\.(\d+)\..*depth_conv\.conv\.weight", name)
+            margin = (7 - kernels[int(block[1]) - 1]) // 2 if block and int(block[1]) else 0
+            state[name] = torch.from_numpy(
+                value[..., margin : value.shape[-2] - margin, margin : value.shape[-1] - margin].copy()
+                if margin
+                else value.copy()
+            )
+        for given in (None, space):
+            net = ct.import_torch(_saved(state, tmp_path), space=given)
+            assert net.only.at(128).kernels == arch.kernels
+            plain = ct.Supernet(families.mobilenet_v3(kernel="elastic"))
+            assert set(net.only.depths) == {4} and net.space.kernel == plain.space.kernel
+
+
+def test_extracted_resnets_of_the_compound_space(tmp_path):
+    """Where several widths have the same channels, those count that the coupling allows."""
+    space = families.resnet50(width_mult=0.25, widths=(0.6, 0.8, 1.0), classes=10)
+    whole = {key: value.numpy() for key, value in torch_tensors_of(space).items()}
+    for depths in ((0, 0, 0, 0, 0), (0, 1, 2, 1, 0), (1, 2, 0, 1, 2), (2, 1, 0, 0, 1)):
+        arch = space.arch(depths=depths, resolution=64)
+        state = static_resnet(whole, space, arch)
+        net = ct.import_torch(_saved(state, tmp_path), space=space)
+        assert space.units(net.only.at(64)) == space.units(arch)
+
+
+def test_tensors_that_are_no_plain_numbers(tmp_path):
+    _, state = small_state()
+    name = "feature_mix_layer.conv.weight"
+    value = state[name]
+    parameters = {key: torch.nn.Parameter(v, requires_grad=v.is_floating_point()) for key, v in state.items()}
+    assert ct.import_torch(_saved(parameters, tmp_path)).only is None
+    for strange in (value.to_sparse(), value.to(torch.complex64), torch.empty(value.shape, device="meta")):
+        with pytest.raises(InputError, match=rf"{re.escape(name)} is no dense tensor of real numbers"):
+            ct.import_torch(_saved({**state, name: strange}, tmp_path))
+    with pytest.raises(InputError, match="negative variances"):
+        ct.import_torch(_saved({**state, "first_conv.bn.running_var": -torch.ones(8)}, tmp_path))
+
+
+class Calls:
+    """Would call a function when unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("function", [eval, exec, os.system])
+def test_what_torch_says_of_code_is_not_passed_on(tmp_path, capfd, function, protocol):
+    """It advises to load such a file in the way that runs its code."""
+    content = {"state_dict": Calls(function, f"open({str(tmp_path / 'mark')!r}, 'w')")}
+    for legacy in (False, True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.save(content, tmp_path / "x.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(InputError, match=r"x\.pth (holds more than tensors \(\S+\)|is truncated)") as caught:
+            read_checkpoint(tmp_path / "x.pth")
+        assert "weights_only" not in str(caught.value) and "\x1b" not in str(caught.value)
+        if protocol != 4:
+            assert "could run code" in str(caught.value)
+    assert not (tmp_path / "mark").exists() and capfd.readouterr().err == ""
+
+
+class Repeating:
+    """Pickled as a dictionary in which a key is set twice."""
+
+    def __init__(self, state, key):
+        self.state, self.key = state, key
+
+    def __reduce__(self):
+        again = (self.key, torch.zeros(1))
+        return collections.OrderedDict, (), None, None, iter([*self.state.items(), again])
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_key_that_is_set_twice_is_refused(tmp_path, legacy):
+    _, state = small_state()
+    for content in (
+        Repeating(state, "first_conv.conv.weight"),
+        {"state_dict": Repeating(state, "first_conv.conv.weight"), "epoch": 1},
+    ):
+        torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(InputError, match=r"has two tensors for first_conv\.conv\.weight; only one"):
+            read_checkpoint(tmp_path / "x.pth")
+    # The same names in another dictionary of the file are no repetition.
+    torch.save({"state_dict": state, "ema": dict(state)}, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+    assert len(read_checkpoint(tmp_path / "x.pth")) > 100

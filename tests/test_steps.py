@@ -187,6 +187,18 @@ def test_dropout_stands_before_the_classifier_and_differs_for_every_subnet(space
     assert (np.abs(step(images, labels, codes, 0.0, seed=(3, 8)).numpy() - found) > 1e-4).all()
 
 
+def test_the_static_step_drops_out_too(space):
+    net, (images, labels) = Supernet(space, seed=1), batch()
+    arch, own = space.largest(16), tf.random.fold_in(tf.constant([3, 7], tf.int64), tf.constant(0, tf.int64))
+    features = net.run_slots(images, arch, slice(-1), training=True)
+    features = tf.nn.experimental.stateless_dropout(features, 0.5, seed=own)
+    logits = net.run_slots(features, arch, slice(-1, None), training=True)
+    expected = float(tf.reduce_mean(losses.smoothed_cross_entropy(labels, logits, smoothing=0.1)))
+    step = TrainingStep(net, Nesterov(net, SETTINGS), arch=arch, dropout=0.5)
+    found = step(images, labels, codes_of(space, (1, 1)), 0.0, seed=(3, 7))
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
 def test_moving_statistics_are_left_alone(space, distilling):
     images, labels = batch()
     before = distilling.net.get_state()

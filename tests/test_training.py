@@ -322,6 +322,22 @@ def test_family_starts_from_the_centres_of_a_teacher_with_larger_kernels(small_f
     same(resumed.get_state(), net.get_state())
 
 
+@pytest.mark.parametrize("override", ["teacher.kernels=7", "teacher.kernels="])
+def test_a_run_that_ends_with_the_teacher_keeps_its_weights(small_family, tmp_path, override):
+    recipe = PAPER.override([override, "train.epochs=0"])
+    net = train(recipe, workdir=tmp_path, data=FiveClasses(), log=lambda line: None)
+    found, teacher = net.get_state(), Supernet.load(tmp_path / "teacher").get_state()
+    for name, array in found.items():
+        margin = (teacher[name].shape[0] - array.shape[0]) // 2 if name.endswith("/depth/kernel") else 0
+        whole = teacher[name][margin:-margin, margin:-margin] if margin else teacher[name]
+        np.testing.assert_array_equal(array, whole, err_msg=name)
+    # As a crash after the last epoch would leave it.
+    shutil.rmtree(tmp_path / "supernet")
+    shutil.rmtree(tmp_path / "teacher")
+    same(train(recipe, workdir=tmp_path, data=FiveClasses(), log=lambda line: None).get_state(), found)
+    assert (tmp_path / "teacher" / "weights.npz").exists()
+
+
 def without_transforms(state):
     return {name: array for name, array in state.items() if not name.endswith(("7to5", "5to3"))}
 
@@ -339,6 +355,23 @@ def test_teachers_that_are_not_the_largest_are_refused(small_family, override, m
     with pytest.raises(InputError, match=message):
         check_phases(PAPER.override([override]), classes=5)
     check_phases(PAPER, classes=5)
+
+
+def test_larger_kernels_of_a_teacher_that_cannot_be_are_refused():
+    none = ["teacher.epochs=0", "teacher.warmup_epochs=0", "train.kd_ratio=0"]
+    with pytest.raises(InputError, match=r"leave teacher\.kernels empty\. .*teacher\.epochs=0"):
+        check_phases(PAPER.override(none), classes=5)
+    resnet = dataclasses.replace(PAPER, space=SpaceSettings(family="resnet50"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "get", lambda name, **settings: families.resnet50(**settings))
+        for kernels in ("7", "3"):
+            with pytest.raises(InputError, match=r"as large as they can be: leave teacher\.kernels empty"):
+                check_phases(resnet.override([f"teacher.kernels={kernels}"]), classes=5)
+
+
+def test_dropout_of_the_recipe_is_that_of_every_step(small_family, tmp_path):
+    trainer = Trainer(PAPER, FiveClasses(), tmp_path, log=pytest.fail)
+    assert [trainer.step_function(phase).dropout for phase in trainer.phases] == [0.1, 0.1]
 
 
 def test_what_is_dropped_out_depends_on_seed_and_step(tmp_path, monkeypatch):

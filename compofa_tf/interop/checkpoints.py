@@ -1,4 +1,4 @@
-"""Reading published PyTorch checkpoints safely, and recognising which space they are of. Needs the extra [torch]."""
+"""Published PyTorch checkpoints as supernets, and which space they are of. Needs the extra [torch]."""
 
 from __future__ import annotations
 
@@ -6,87 +6,27 @@ import itertools
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.extracted import embedded, place, static_arch
-from compofa_tf.interop.names import plain, state_from_torch
+from compofa_tf.interop.extracted import embedded, member_of, static_arch
+from compofa_tf.interop.names import MismatchError, state_from_torch
+from compofa_tf.interop.torch_files import read_checkpoint
 from compofa_tf.space import Space
 from compofa_tf.units import BlockUnit, ConvUnit, ResidualUnit
 
 KernelMatrices = Literal["drop", "apply"]
 
+_MATRIX = re.compile(r"\.depth_conv\.conv\.\d+to\d+_matrix$")
 _WRITES = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv\.point_linear|conv3)\.conv\.weight$")
 _STEMS = ("first_conv.conv.weight", "input_stem.2.conv.weight", "input_stem.1.conv.weight", "input_stem.0.conv.weight")
 """What the stem ends with, as far as the file has it."""
 
 _WIDTHS = tuple(round(0.05 * step, 2) for step in range(1, 81))
 """Width multipliers that are tried, 0.05 to 4."""
-
-
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads the tensors of a ``.pth`` file: zip or legacy container, any device, half or full precision.
-
-    Only tensors are ever unpickled (``weights_only=True``): a file with code in it is refused and the code not run.
-
-    Args:
-      path: The file; a ``state_dict`` alone or under that key.
-
-    Returns:
-      float32 arrays by key without the doubling of elastic layers; batch counters are left out.
-
-    Raises:
-      InputError: If torch is not installed, or the file is missing, truncated, empty, no checkpoint, holds code, has
-        two tensors of one name or numbers that are not finite.
-    """
-    try:
-        import torch
-    except ImportError:
-        raise InputError("Reading PyTorch checkpoints needs torch: pip install 'compofa_tf[torch]'.") from None
-    if not Path(path).is_file():
-        raise InputError(f"{path} does not exist; give the path of a PyTorch checkpoint.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds for what is not its own
-        raise InputError(_why_unreadable(path, error)) from None
-    tensors = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if (
-        not isinstance(tensors, Mapping)
-        or not tensors
-        or not all(isinstance(v, torch.Tensor) for v in tensors.values())
-    ):
-        raise InputError(f"{path} is no state_dict: names and tensors, bare or under the key 'state_dict'.")
-    return _arrays({str(key): value.float().numpy() for key, value in tensors.items()}, path)
-
-
-def _why_unreadable(path: str | os.PathLike[str], error: Exception) -> str:
-    text = str(error)
-    code = re.search(r"(?:GLOBAL|global:?) ([\w.]+\.\w+)", text)
-    if type(error).__name__ == "UnpicklingError" and code:
-        return (
-            f"{path} holds more than tensors ({code[1]}); loading it could run code, so it is refused. Save its "
-            "state_dict alone and import that."
-        )
-    first = (text.strip().splitlines() or [type(error).__name__])[0]
-    return f"{path} is truncated or no PyTorch checkpoint ({first}); download it again."
-
-
-def _arrays(tensors: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for key, value in tensors.items():
-        name = plain(key)
-        if name.endswith("num_batches_tracked"):
-            continue
-        if name in found:
-            raise InputError(f"{path} has two tensors for {name}, one of them as {key}; only one can be meant.")
-        if not np.isfinite(value).all():
-            raise InputError(f"{path}: {key} holds numbers that are not finite; the checkpoint is damaged.")
-        found[name] = value
-    return found
 
 
 def recognise(tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatrices = "drop") -> Space:
@@ -101,9 +41,9 @@ def recognise(tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatri
       InputError: If it is of no family, or its widths are those of none.
     """
     family, kernel = _family_of(tensors), "fixed"
-    if any(name.endswith("_matrix") for name in tensors) and (family != "mobilenet_v3" or kernel_matrices == "apply"):
+    if has_matrices(tensors) and (family != "mobilenet_v3" or kernel_matrices == "apply"):
         kernel = "elastic"
-    settings: dict[str, Any] = {"kernel": kernel, "classes": int(tensors["classifier.linear.weight"].shape[0])}
+    settings: dict[str, Any] = {"kernel": kernel, "classes": classes_of(tensors)}
     if family != "mobilenet_v3":
         settings["coupling"] = "independent"
     wanted = _found_widths(tensors)
@@ -112,25 +52,52 @@ def recognise(tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatri
     if not fits and family == "resnet50":
         fits = [space for space in candidates if _has_member(space, tensors)]
     if not fits:
-        raise InputError(
-            f"No width of {family} has the channels of this checkpoint: stem {wanted[0]}, blocks {wanted[1]}. Give its "
-            "space."
-        )
+        nearest = min(candidates, key=lambda space: _distance(space, tensors))
+        if _distance(nearest, tensors) > len(tensors) / 2:
+            raise InputError(
+                f"No width of {family} has the channels of this checkpoint: stem {wanted[0]}, blocks {wanted[1]}. Give "
+                "its space."
+            )
+        return nearest
     usual = (space for width in (1.0, 1.2, 1.3) for space in fits if space.settings["width_mult"] == width)
     return next(usual, fits[0])
 
 
+def _distance(space: Space, tensors: Mapping[str, np.ndarray]) -> int:
+    """How many tensors are not those of a whole supernet of a space."""
+    try:
+        state_from_torch(space, with_matrices(space, tensors))
+    except MismatchError as error:
+        return error.count
+    return 0
+
+
 def _has_member(space: Space, tensors: Mapping[str, np.ndarray]) -> bool:
     try:
-        return static_arch(space, tensors) is not None
+        static_arch(space, tensors)
     except InputError:
         return False
+    return True
+
+
+def has_matrices(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether a checkpoint has kernel matrices."""
+    return any(_MATRIX.search(name) for name in tensors)
+
+
+def classes_of(tensors: Mapping[str, np.ndarray]) -> int:
+    """Returns the number of classes of a checkpoint."""
+    for part in ("weight", "bias"):
+        value = tensors.get(f"classifier.linear.{part}")
+        if value is not None and value.ndim and len(value) > 1:
+            return len(value)
+    raise InputError("The checkpoint lacks classifier.linear.weight; it is truncated or of another network.")
 
 
 def _family_of(tensors: Mapping[str, np.ndarray]) -> str:
     marks = {"input_stem.": "resnet50", "final_expand_layer.": "mobilenet_v3", "first_conv.": "proxyless_nas"}
     known = [family for mark, family in marks.items() if any(name.startswith(mark) for name in tensors)]
-    if not known or "classifier.linear.weight" not in tensors:
+    if not known:
         raise InputError(
             f"This checkpoint is of no known family; it has {', '.join(sorted(tensors)[:3])} and "
             f"{max(0, len(tensors) - 3)} more."
@@ -144,11 +111,13 @@ def _shares(family: str, width_mult: float) -> dict[str, Any]:
 
 def _found_widths(tensors: Mapping[str, np.ndarray]) -> tuple[int, list[int]]:
     """Channels of the stem, and of the blocks without repetitions."""
-    written = {int(match[1]): int(value.shape[0]) for name, value in tensors.items() if (match := _WRITES.match(name))}
-    last = next((name for name in _STEMS if name in tensors), None)
-    if last is None:
-        raise InputError("The checkpoint lacks the convolutions of its stem; it is truncated or of another network.")
-    return int(tensors[last].shape[0]), list(dict.fromkeys(written[block] for block in sorted(written)))
+    written = {int(match[1]): _channels(value) for name, value in tensors.items() if (match := _WRITES.match(name))}
+    stem = next((_channels(tensors[name]) for name in _STEMS if name in tensors), 0)
+    return stem, list(dict.fromkeys(written[block] for block in sorted(written)))
+
+
+def _channels(tensor: np.ndarray) -> int:
+    return len(tensor) if tensor.ndim else 0
 
 
 def _widths(space: Space) -> tuple[int, list[int]]:
@@ -189,16 +158,23 @@ def supernet_of(
     """Returns the ``Supernet`` of tensors that ``read_checkpoint`` returned; see ``import_torch``."""
     from compofa_tf.supernet import Supernet
 
-    if space is not None and space.kernel == "fixed" and kernel_matrices == "apply":
+    if isinstance(space, Space) and space.kernel == "fixed" and kernel_matrices == "apply":
         raise InputError(
             "Kernel matrices can be applied in a space with elastic kernels only; give kernel=elastic, or drop them. "
             f"Received: kernel_matrices='apply', space={space!r}"
         )
-    start = recognise(tensors, kernel_matrices=kernel_matrices) if space is None else space
-    found, only = place(tensors, start, given=space is not None)
-    tensors = with_matrices(found, tensors)
+    if space is not None and not isinstance(space, Space):
+        raise InputError(f"space must be a Space, for example from compofa_tf.families. Received: space={space!r}")
+    if kernel_matrices == "apply" and not has_matrices(tensors):
+        raise InputError("The checkpoint has no kernel matrices to apply; leave kernel_matrices at drop.")
+    found = recognise(tensors, kernel_matrices=kernel_matrices) if space is None else space
+    only, part = None, dict[str, np.ndarray]()
+    try:
+        state = state_from_torch(found, with_matrices(found, tensors))
+    except MismatchError as whole:
+        found, only, part = member_of(found, tensors, given=space is not None, whole=whole)
     net = Supernet(found)
-    net.set_state(state_from_torch(found, tensors) if only is None else embedded(net, only, tensors))
+    net.set_state(state if only is None else embedded(net, part))
     net.only = only
     return net
 
@@ -209,7 +185,7 @@ def with_matrices(space: Space, tensors: Mapping[str, np.ndarray]) -> Mapping[st
     The smaller kernels of such a file are the centres of its largest ones, as the published code has it without
     transforms.
     """
-    if space.kernel == "fixed" or any(name.endswith("_matrix") for name in tensors):
+    if space.kernel == "fixed" or has_matrices(tensors):
         return tensors
     sizes = sorted({size for stage in space.stages for size in stage.kernels}, reverse=True)
     bases = [name.removesuffix(".weight") for name in tensors if name.endswith(".depth_conv.conv.weight")]

@@ -10,10 +10,10 @@ import numpy as np
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.names import state_from_torch
+from compofa_tf.interop.names import MismatchError, state_from_torch
 from compofa_tf.space import Arch, Space
 from compofa_tf.stages import InvertedStage, ResidualStage, ResidualStem, Stage
-from compofa_tf.units import make_divisible
+from compofa_tf.units import BlockUnit, ResidualUnit, make_divisible
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv|conv1)\.")
 
@@ -28,65 +28,65 @@ class _Block(NamedTuple):
     starts: bool
 
 
-_Found = tuple[int, list[float], list[int], list[int]]
-"""Depth, expand ratios, kernels and width choices of a stage."""
-
-
-def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: int = 224) -> Arch | None:
-    """Returns the member that an extracted subnet is, or None if the tensors are those of a whole supernet.
+def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: int = 224) -> Arch:
+    """Returns the member that has the blocks of a checkpoint.
 
     Raises:
-      InputError: If it is no member of the space.
+      InputError: If no member of the space has.
     """
     numbers = sorted({int(match[1]) for name in tensors if (match := _BLOCK.match(name))})
-    if isinstance(space.stages[0], InvertedStage):
-        rest = [_inverted(tensors, block) for block in numbers[1:]]
-    else:
-        rest = [_residual(tensors, block) for block in numbers]
+    static = sum(isinstance(unit, BlockUnit | ResidualUnit) for unit in space.stem)
+    kind = _inverted if any(isinstance(stage, InvertedStage) for stage in space.stages) else _residual
+    rest = [kind(tensors, block) for block in numbers[static:]]
     depths, expands, kernels, widths = [], [], [], []
     for stage in space.stages:
-        depth, ratios, sides, chosen = _take(space, stage, rest, tensors)
-        spare = [0] * (stage.blocks - len(ratios))
+        kept = [] if isinstance(stage, ResidualStem) else _take(stage, rest)
+        depth, ratios, chosen = _choices(space, stage, kept, _stem(tensors) if isinstance(stage, ResidualStem) else [])
+        spare = [0] * (stage.blocks - len(kept))
         depths.append(depth)
         expands += [*ratios, *spare]
-        kernels += [*sides, *spare]
+        kernels += [*(block.kernel for block in kept), *spare]
         widths += chosen
     if rest:
         raise InputError(f"The blocks of this checkpoint are not those of a member of {space!r}.")
-    largest = space.largest(resolution)
-    if (tuple(depths), tuple(expands), tuple(widths)) == (largest.depths, largest.expands, largest.widths):
-        return None
     return space.arch(depths=depths, expands=expands, kernels=kernels, widths=widths, resolution=resolution)
 
 
-def _take(space: Space, stage: Stage, rest: list[_Block], tensors: Mapping[str, np.ndarray]) -> _Found:
+def _take(stage: Stage, rest: list[_Block]) -> list[_Block]:
     """Takes the blocks of a stage from the front of the list: the first of the next stage changes the width."""
-    if isinstance(stage, ResidualStem):
-        middle, *between, last = _stem(tensors)
-        found = _index(stage.middles, middle), _index(stage.widths, last)
-        depth = 2 if between else 0 if space.coupling == "independent" else stage.depths[found[1]]
-        return depth, [], [], list(found)
     kept = [rest.pop(0)] if rest else []
-    while kept and rest and not rest[0].starts and rest[0].reads == rest[0].writes == kept[0].writes:
+    while rest and len(kept) < stage.blocks and not rest[0].starts:
+        if not rest[0].reads == rest[0].writes == kept[0].writes:
+            break
         kept.append(rest.pop(0))
-    ratios: list[float] = []
-    falling = sorted(stage.expands, reverse=True)
-    for block in kept:
-        of = block.reads if isinstance(stage, InvertedStage) else block.writes
-        ratios.append(next((r for r in falling if make_divisible(round(of * r)) == block.middle), 0))
-    sides = [block.kernel for block in kept]
-    if isinstance(stage, ResidualStage):
-        return len(kept) - stage.base, ratios, sides, [_index(stage.widths, kept[0].writes if kept else 0)]
-    if kept and kept[0].writes != stage.out_channels(None):
-        raise InputError(f"The blocks of this checkpoint are not those of a member of {space!r}.")
-    return len(kept), ratios, sides, []
+    return kept
 
 
-def _index(options: tuple[int, ...], channels: int) -> int:
-    """Returns the last option that has these channels: narrow families have several."""
-    if channels not in options:
-        raise InputError(f"A stage of this checkpoint has {channels} channels, where its space has {options}.")
-    return len(options) - 1 - options[::-1].index(channels)
+def _choices(space: Space, stage: Stage, kept: list[_Block], stem: list[int]) -> tuple[int, list[Any], list[int]]:
+    """The depth, expand ratios and width choices that a stage of these sizes has; of equal ones the largest."""
+    for depth in sorted(stage.depths, reverse=True):
+        places = [place for place in stage.places if place.needs <= depth]
+        if len(places) != len(stem) + 1 if stem else not kept or stage.kept_blocks(depth) != len(kept):
+            continue
+        expands, _ = space.allowed(stage, depth)
+        of = [block.reads if isinstance(stage, InvertedStage) else block.writes for block in kept]
+        ratios = [
+            next((r for r in sorted(expands, reverse=True) if make_divisible(round(n * r)) == block.middle), None)
+            for n, block in zip(of, kept)
+        ]
+        sizes = [stem[0], stem[-1]] if stem else [kept[0].writes]
+        options = [stage.middles, stage.widths] if isinstance(stage, ResidualStem) else [_widths(stage)]
+        widths = [
+            next((w for w in sorted(allowed, reverse=True) if channels[w] == size), None)
+            for size, channels, allowed in zip(sizes, options, space.allowed_widths(stage, depth) or [(0,)])
+        ]
+        if None not in ratios and None not in widths:
+            return depth, ratios, [w for w in widths if w is not None] if stage.width_counts else []
+    raise InputError(f"The blocks of this checkpoint are not those of a member of {space!r}.")
+
+
+def _widths(stage: Stage) -> tuple[int, ...]:
+    return stage.widths if isinstance(stage, ResidualStage) else (stage.out_channels(None),)
 
 
 def _stem(tensors: Mapping[str, np.ndarray]) -> list[int]:
@@ -109,39 +109,53 @@ def _residual(tensors: Mapping[str, np.ndarray], block: int) -> _Block:
 
 
 def _shape(tensors: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
-    if name not in tensors:
-        raise InputError(f"The checkpoint lacks {name}; it is truncated or of another network.")
-    shape = tensors[name].shape
-    if len(shape) != 4:
-        raise InputError(f"The checkpoint has misshapen {name} {shape}; it is damaged or of another network.")
+    shape = tensors[name].shape if name in tensors else None
+    if shape is None or len(shape) != 4:
+        wrong = f"lacks {name}" if shape is None else f"has misshapen {name} {shape}"
+        # One is known; how many more is not. A whole supernet that is damaged has fewer.
+        count = len(tensors) // 2
+        raise MismatchError(f"The checkpoint {wrong}; it is truncated or of another network.", count=count)
     return shape
 
 
-def place(tensors: Mapping[str, np.ndarray], space: Space, *, given: bool) -> tuple[Space, Arch | None]:
-    """Returns the space, and the member if the tensors are those of one alone: then perhaps of a larger space."""
-    larger = (
-        []
-        if given or space.width_spans[-1].stop
-        else [{"kernel": "elastic"}, {"kernel": "elastic", "coupling": "independent"}]
-    )
-    spaces = [space, *(families.get(space.family, **{**space.settings, **changes}) for changes in larger)]
-    for number, candidate in enumerate(spaces, start=1):
+def member_of(
+    space: Space, tensors: Mapping[str, np.ndarray], *, given: bool, whole: MismatchError
+) -> tuple[Space, Arch, dict[str, np.ndarray]]:
+    """Returns the space, the member whose weights a checkpoint has, and these weights by stable name.
+
+    Args:
+      space: The space that it may be of; if it was not ``given``, larger ones are tried, too.
+      tensors: The checkpoint.
+      given: Whether the user named the space.
+      whole: Why it is no whole supernet of the space.
+
+    Raises:
+      InputError: ``whole`` or what a member lacks, whichever names fewer tensors.
+    """
+    nearest = whole
+    if getattr(tensors, "elastic", False):
+        raise whole
+    changes = [{}, {"kernel": "elastic"}, {"kernel": "elastic", "coupling": "independent"}]
+    for change in changes[:1] if given or space.width_spans[-1].stop else changes:
+        candidate = families.get(space.family, **{**space.settings, **change}) if change else space
         try:
-            return candidate, static_arch(candidate, tensors)
+            arch = static_arch(candidate, tensors)
+            return candidate, arch, state_from_torch(candidate, tensors, arch=arch)
+        except MismatchError as error:
+            nearest = min(nearest, error, key=lambda found: found.count)
         except InputError:
-            if number == len(spaces):
-                raise
-    raise AssertionError("unreachable")
+            continue
+    raise nearest
 
 
-def embedded(net: Any, arch: Arch, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights of one member in a supernet that is zero elsewhere (variances one, kernel transforms identity)."""
+def embedded(net: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the weights of one member in a supernet that is zero elsewhere: variances one, transforms identity."""
     state = {
         name: value if name.endswith(("moving_variance", "7to5", "5to3")) else np.zeros_like(value)
         for name, value in net.get_state().items()
     }
     state.update({name: np.ones_like(value) for name, value in state.items() if name.endswith("moving_variance")})
-    for name, value in state_from_torch(net.space, tensors, arch=arch).items():
+    for name, value in weights.items():
         target = state[name]
         place = [slice(0, size) for size in value.shape]
         if name.endswith("/depth/kernel"):  # a small kernel is the centre of the large one

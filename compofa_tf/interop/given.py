@@ -13,12 +13,11 @@ import numpy as np
 
 from compofa_tf import families, files, settings
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import KernelMatrices, recognise
+from compofa_tf.interop.checkpoints import KernelMatrices, classes_of, recognise
 from compofa_tf.recipe import Recipe, SpaceSettings
 from compofa_tf.space import Space
 
 _KINDS = ("supernet", "recipe", "front", "latency_table", "accuracy_table")
-_CLASSIFIER = "classifier.linear.weight"
 
 
 def given_space(text: str, tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatrices = "drop") -> Space:
@@ -35,7 +34,7 @@ def given_space(text: str, tensors: Mapping[str, np.ndarray], *, kernel_matrices
       InputError: For an unknown setting (near matches are named), a value of the wrong type, or a file without a space.
     """
     if Path(text).exists():
-        return _space_in(Path(text), classes=_classes(tensors))
+        return _space_in(Path(text), classes=classes_of(tensors))
     if "=" not in text:
         near = difflib.get_close_matches(text, families.names(), n=1)
         hint = f"did you mean family={near[0]}?" if near else "for example family=mobilenet_v3,kernel=elastic"
@@ -72,7 +71,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _from_settings(found: dict[str, Any], tensors: Mapping[str, np.ndarray], matrices: KernelMatrices) -> Space:
-    base: dict[str, Any] = {"classes": _classes(tensors)}
+    base: dict[str, Any] = {"classes": classes_of(tensors)}
     family = found.pop("family", None)
     try:
         recognised = recognise(tensors, kernel_matrices=matrices)
@@ -83,12 +82,6 @@ def _from_settings(found: dict[str, Any], tensors: Mapping[str, np.ndarray], mat
         if family in (None, recognised.family):
             family, base = recognised.family, dict(recognised.settings)
     return families.get(family, **{**base, **found})
-
-
-def _classes(tensors: Mapping[str, np.ndarray]) -> int:
-    if _CLASSIFIER not in tensors:
-        raise InputError(f"The checkpoint lacks {_CLASSIFIER}; it is truncated or of another network.")
-    return int(tensors[_CLASSIFIER].shape[0])
 
 
 def _space_in(path: Path, *, classes: int) -> Space:

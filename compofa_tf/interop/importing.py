@@ -10,8 +10,9 @@ from typing import Any
 
 from compofa_tf import recipes
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import KernelMatrices, read_checkpoint, supernet_of
+from compofa_tf.interop.checkpoints import KernelMatrices, supernet_of
 from compofa_tf.interop.given import given_space
+from compofa_tf.interop.torch_files import read_checkpoint
 from compofa_tf.progress import say
 from compofa_tf.recipe import Recipe, SpaceSettings
 from compofa_tf.space import Space
@@ -75,7 +76,9 @@ def _recipe_of(space: Space) -> Recipe:
     names = [field.name for field in fields(SpaceSettings) if field.name != "family"]
     chosen = {name: space.settings[name] for name in names if name in space.settings}
     chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
-    return replace(recipes.get("imagenet"), name="imported", space=SpaceSettings(family=space.family, **chosen))
+    imagenet = recipes.get("imagenet")
+    teacher = replace(imagenet.teacher, kernels=())
+    return replace(imagenet, name="imported", teacher=teacher, space=SpaceSettings(family=space.family, **chosen))
 
 
 def _labels(recipe: Recipe, space: Space) -> list[str]:

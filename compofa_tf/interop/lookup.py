@@ -46,11 +46,15 @@ def read_lookup_tables(folder: str | os.PathLike[str]) -> dict[int, Rows]:
       InputError: If there are none, or one is damaged, has duplicate or impossible entries.
     """
     try:
-        found = {
-            int(match[1]): path for path in sorted(Path(folder).iterdir()) if (match := _FILE.fullmatch(path.name))
-        }
+        named = [
+            (int(match[1]), path) for path in sorted(Path(folder).iterdir()) if (match := _FILE.fullmatch(path.name))
+        ]
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); give the folder of the YAML files.") from None
+    found = dict(named)
+    if len(found) < len(named):
+        names = ", ".join(path.name for _, path in named)
+        raise InputError(f"{folder} has two tables of one resolution; keep the right one. Received: {names}")
     if not found:
         raise InputError(f"{folder} holds no file like 160_lookup_table.yaml.")
     return {side: _read_rows(path) for side, path in found.items()}
@@ -186,20 +190,27 @@ def _read_rows(path: Path) -> Rows:
 
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_strict_loader())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} is no table of plain YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path} holds no rows; it is truncated or another file.")
     for key, row in content.items():
+        if not isinstance(key, str):
+            raise InputError(f"{path}: a row must be named by a text; the file is damaged. Received: {key!r}")
         if not isinstance(row, dict) or not {"mean", "count"} <= set(row):
             raise InputError(f"{path}: {key} lacks mean or count; the file is damaged.")
-        if not _is_positive(row["mean"]) or not isinstance(row["count"], int) or row["count"] < 1:
-            raise InputError(f"{path}: the mean of {key} must be a positive number of ms. Received: {row['mean']!r}")
+        counted = isinstance(row["count"], int) and not isinstance(row["count"], bool) and row["count"] >= 1
+        if not _is_positive(row["mean"]) or not counted:
+            raise InputError(
+                f"{path}: the mean of {key} must be a positive number of ms, its count a whole number. "
+                f"Received: {row['mean']!r} and {row['count']!r}"
+            )
     return content
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 < value < 1e12 and math.isfinite(value)
 
 
 def _strict_loader() -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +31,8 @@ _UNITS = {
 }
 _NORMS = {"stem_residual": "input_stem.1.conv.bn"}
 _NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_PART = re.compile(r"(?:blocks|input_stem)\.\d+\.")
+
 _DOUBLED = re.compile(r"\.(conv|bn|linear)(?:\.\1)+(?=\.)")
 
 
@@ -47,6 +50,19 @@ def _base(unit: Unit, block: int | None, kernel: Kernel, *, short_stem: bool = F
     else:
         base = "input_stem.1.conv" if short_stem and unit.name == "stem_out" else _UNITS[unit.name]
     return base, _NORMS.get(unit.name, base.removesuffix("conv") + "bn")
+
+
+class MismatchError(InputError):
+    """Tensors that are not those of a space.
+
+    Args:
+      message: Names them.
+      count: How many they are.
+    """
+
+    def __init__(self, message: str, *, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 def state_from_torch(
@@ -75,21 +91,42 @@ def state_from_torch(
     given = _Reader(tensors)
     state: dict[str, np.ndarray] = {}
     blocks, names = itertools.count(), {units[-1].name for units in places}
+    crops = {} if arch is not None else _crops(space, given)
     for units in places:
         block = next(blocks) if isinstance(units[-1], BlockUnit | ResidualUnit) else None
-        state.update(_unit_tensors(units, block, given, short_stem="stem_residual" not in names))
+        short_stem, stored = "stem_residual" not in names, crops.get(units[-1].name)
+        state.update(_unit_tensors(units, block, given, short_stem=short_stem, stored=stored))
     given.finish()
     return state
 
 
+def _crops(space: Space, given: _Reader) -> dict[str, int]:
+    """Sides of the stored depthwise kernels by unit, where a file has the largest ones for a space of fixed kernels.
+
+    Either all blocks of the stages have them (published supernets and teachers do) or none. Their matrices are ignored.
+    """
+    found, stored = {}, []
+    blocks = sum(isinstance(unit, BlockUnit) for unit in space.stem)
+    for position, stage in enumerate(space.stages):
+        for place in stage.places if space.kernel == "fixed" else ():
+            base = f"blocks.{blocks}.mobile_inverted_conv.{_INVERTED['depth']}"
+            sizes = sorted(stage.kernels, reverse=True)
+            given.ignored |= {f"{base}.{one}to{other}_matrix" for one, other in itertools.pairwise(sizes)}
+            found[f"{space.stage_name(position)}_{place.name}"] = sizes[0]
+            stored.append(given.side(f"{base}.weight") == sizes[0])
+            blocks += place.block is not None
+    return found if sum(stored) > len(stored) / 2 else {}
+
+
 def _unit_tensors(
-    units: Sequence[Unit], block: int | None, given: _Reader, *, short_stem: bool
+    units: Sequence[Unit], block: int | None, given: _Reader, *, short_stem: bool, stored: int | None
 ) -> dict[str, np.ndarray]:
     state: dict[str, np.ndarray] = {}
     largest = units[-1]
     for kernel in largest.kernels:
         name, (base, norm) = f"{largest.name}/{kernel.part}", _base(largest, block, kernel, short_stem=short_stem)
-        state.update(_tensors(name, base, norm, kernel, given))
+        side = stored if stored and kernel.kind == "depthwise" else kernel.size
+        state.update(_tensors(name, base, norm, kernel, given, side))
         sizes = sorted({k.size for unit in units for k in unit.kernels if k.part == kernel.part}, reverse=True)
         for larger, smaller in itertools.pairwise(sizes):
             matrix = f"{larger}to{smaller}"
@@ -97,14 +134,14 @@ def _unit_tensors(
     return state
 
 
-def _tensors(name: str, base: str, norm: str, kernel: Kernel, given: _Reader) -> dict[str, np.ndarray]:
+def _tensors(name: str, base: str, norm: str, kernel: Kernel, given: _Reader, side: int) -> dict[str, np.ndarray]:
     sizes = (kernel.out_channels, 1 if kernel.kind == "depthwise" else kernel.in_channels)
     if kernel.kind == "dense":
         weight = given.take(f"{base}.weight", sizes).T
     else:
-        weight = given.take(f"{base}.weight", (*sizes, kernel.size, kernel.size), larger=kernel.kind == "depthwise")
+        weight = given.take(f"{base}.weight", (*sizes, side, side))
         weight = weight.transpose((2, 3, 0, 1) if kernel.kind == "depthwise" else (2, 3, 1, 0))
-        start = (weight.shape[0] - kernel.size) // 2
+        start = (side - kernel.size) // 2
         weight = weight[start : start + kernel.size, start : start + kernel.size]
     found = {f"{name}/kernel": weight}
     vector = (kernel.out_channels,)
@@ -116,42 +153,61 @@ def _tensors(name: str, base: str, norm: str, kernel: Kernel, given: _Reader) ->
 
 
 class _Reader:
-    """Hands out tensors by plain name, and keeps account of what is missing, misshapen and left over."""
+    """Hands out tensors by plain name, and keeps account of what is missing, misshapen and left over.
+
+    Attributes:
+      ignored: Names that may be left over.
+    """
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
         self._given = {plain(key): np.asarray(value) for key, value in tensors.items()}
+        self.ignored: set[str] = set()
         self._missing: list[str] = []
         self._misshapen: list[str] = []
         self._used: set[str] = set()
 
-    def take(self, key: str, shape: tuple[int, ...], *, larger: bool = False) -> np.ndarray:
-        """Returns a tensor of a shape; zeros, and a note, if it is absent or of another one.
+    def side(self, key: str) -> int:
+        """Returns the last side of a tensor; 0 if there is none."""
+        return int((self._given[key].shape or (0,))[-1]) if key in self._given else 0
 
-        With ``larger`` the last two sides may be larger by the same even number: a kernel that is to be cropped.
-        """
+    def take(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns a tensor of a shape; zeros, and a note, if it is absent or of another one."""
         self._used.add(key)
         if key not in self._given:
             self._missing.append(key)
             return np.zeros(shape, np.float32)
         value = self._given[key]
-        fits = value.shape == shape
-        if larger and value.ndim == len(shape) and value.shape[:-2] == shape[:-2]:
-            height, width = value.shape[-2:]
-            fits = height == width >= shape[-1] and (height - shape[-1]) % 2 == 0
-        if not fits:
+        if value.shape != shape:
             self._misshapen.append(f"{key} {value.shape} instead of {shape}")
             return np.zeros(shape, np.float32)
         return value.astype(np.float32)
 
     def finish(self) -> None:
-        """Raises ``InputError`` if something was missing, misshapen or is left over."""
-        ignored = ("num_batches_tracked", "_matrix")
-        rest = sorted(key for key in self._given.keys() - self._used if not key.endswith(ignored))
-        for what, names in (
-            ("lacks", self._missing),
-            ("has misshapen", self._misshapen),
-            ("has no place here for", rest),
-        ):
-            if names:
-                shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-                raise InputError(f"The checkpoint {what} {shown}; it is truncated or of another network.")
+        """Raises ``MismatchError`` that names what was missing or misshapen, and what is left over."""
+        rest = self._given.keys() - self._used - self.ignored
+        left = sorted(key for key in rest if not key.endswith("num_batches_tracked"))
+        misshapen = self._misshapen
+        if len(misshapen) > len(self._used) / 2:  # not damaged, but of another width or family
+            misshapen = [*misshapen[:3], f"and {len(misshapen) - 3} of {len(self._used)} more"]
+        said = [
+            f"{what} {', '.join(names)}"
+            for what, names in (
+                ("lacks", _grouped(self._missing, self._given)),
+                ("has misshapen", misshapen),
+                ("has no place here for", _grouped(left, self._used)),
+            )
+            if names
+        ]
+        if said:
+            raise MismatchError(
+                f"The checkpoint {', '.join(said)}; it is truncated or of another network.",
+                count=len(self._missing) + len(self._misshapen) + len(left),
+            )
+
+
+def _grouped(keys: Sequence[str], others: Iterable[str]) -> list[str]:
+    """The keys; those of a block of which ``others`` has none at all as ``blocks.20.* (24 tensors)``."""
+    known = {match[0] for key in others if (match := _PART.match(key))}
+    groups = collections.Counter(match[0] for key in keys if (match := _PART.match(key)) and match[0] not in known)
+    apart = [key for key in keys if not (match := _PART.match(key)) or match[0] not in groups]
+    return [*(f"{group}* ({count} tensors)" for group, count in groups.items()), *apart]

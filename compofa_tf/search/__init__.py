@@ -10,7 +10,7 @@ from compofa_tf.search.accuracy import AccuracyRecord, AccuracyTable, wilson_int
 from compofa_tf.search.budgets import default_budgets, pareto
 from compofa_tf.search.evolution import Evolution
 from compofa_tf.search.front import Candidate, Front
-from compofa_tf.search.predictor import AccuracyPredictor
+from compofa_tf.search.predictor import AccuracyPredictor, Predictor
 from compofa_tf.search.searching import search
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Candidate",
     "Evolution",
     "Front",
+    "Predictor",
     "default_budgets",
     "pareto",
     "search",

@@ -20,7 +20,7 @@ import numpy as np
 from compofa_tf import files
 from compofa_tf.errors import InputError
 from compofa_tf.search.members import Latencies, Members
-from compofa_tf.search.predictor import AccuracyPredictor
+from compofa_tf.search.predictor import Predictor
 from compofa_tf.search.refining import refine
 from compofa_tf.space import Space
 
@@ -60,6 +60,11 @@ class Evolution:
 
     def __post_init__(self) -> None:
         """Rejects settings with which nothing evolves."""
+        for name in ("population", "generations", "refined_every", "seed"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} must be a whole number. Received: {name}={getattr(self, name)!r}")
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0. Received: seed={self.seed}")
         if self.population < 4 or self.generations < 0:
             raise InputError(
                 "Evolution needs a population of at least 4 and no negative number of generations. "
@@ -242,7 +247,7 @@ class Variation:
 def evolve(
     space: Space,
     *,
-    accuracy: AccuracyPredictor,
+    accuracy: Predictor,
     latency: Latencies,
     budgets_ms: Sequence[float],
     resolutions: Sequence[int],
@@ -284,7 +289,9 @@ def evolve(
         refine(found, variation, accuracy=accuracy, latency=latency, consider=consider)
 
     start = _resume(path, header, space, found, rng)
-    if start is None:
+    if start is not None:
+        _check_values(path, found, accuracy, latency)
+    else:
         start = 0
         _begin(space, variation, found, consider, settings, latency)
     for generation in range(start + 1, settings.generations + 1):
@@ -303,12 +310,16 @@ def _begin(
 ) -> None:
     smallest = Members.of(space, [space.smallest(int(side)) for side in variation.resolutions])
     consider(smallest)
-    fastest = float(latency.predict_all(smallest).min())
-    if fastest > found.budgets[0]:
-        raise InputError(
-            f"No member of the family is that fast: the smallest is predicted at {fastest:.4g} ms; "
-            f"use a larger budget. Received: budget_ms={found.budgets[0]:g}"
-        )
+    if float(latency.predict_all(smallest).min()) > found.budgets[0]:  # another one may be faster
+        members = latency.fastest()
+        ms = latency.predict_all(members)
+        if ms.min() > found.budgets[0]:
+            name = space.id(members.arch(space, int(ms.argmin())))
+            raise InputError(
+                f"No member of the family is that fast: the fastest, {name}, is predicted at {ms.min():.4g} ms; "
+                f"use a larger budget. Received: budget_ms={found.budgets[0]:g}"
+            )
+        consider(members)
     for _ in range(_ATTEMPTS):
         consider(variation.draw(4 * settings.population))
         if all((found.latency <= budget_ms).sum() >= settings.population for budget_ms in found.budgets):
@@ -381,6 +392,28 @@ def _resume(
         found.accuracy, found.latency = (np.array(content[name], np.float64) for name in ("accuracy", "latency_ms"))
         found.evaluated = int(content["evaluated"])
         rng.bit_generator.state = content["rng"]
-        return int(content["generation"])
+        generation = int(content["generation"])
+        if not len(found.members) == len(found.accuracy) == len(found.latency) > 0:
+            raise ValueError("its members and values are not as many")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); delete it to search anew.") from error
+    if generation > header["generations"]:
+        raise InputError(
+            f"{path} has come further than this search goes: {generation} generations; ask for at least as many, or "
+            f"delete it. Received: generations={header['generations']}"
+        )
+    return generation
+
+
+def _check_values(
+    path: str | os.PathLike[str] | None, found: Population, accuracy: Predictor, latency: Latencies
+) -> None:
+    """A state is of the predictor and the table that its values come from; no others can go on with it."""
+    for name, now, then in (
+        ("accuracies", accuracy.predict_all(found.evaluated_members), found.accuracy),
+        ("latencies", latency.predict_all(found.evaluated_members), found.latency),
+    ):
+        if not np.allclose(now, then, rtol=1e-5, atol=1e-7):
+            raise InputError(
+                f"{path} belongs to a search with other {name}; delete it, or give another path, to search with these."
+            )

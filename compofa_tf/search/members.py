@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -176,3 +177,43 @@ class Latencies:
         found = np.where(kept, self._blocks[rows[:, np.newaxis], blocks, expands, kernels], 0.0)
         sums = self._ends[rows] + found.sum(axis=1)
         return self._correction.apply(sums, kept.sum(axis=1) + 2)
+
+    def fastest(self) -> Members:
+        """Returns the fastest member at each resolution, before the correction of the table; with widths the smallest.
+
+        That need not be the smallest: a device may be slow at one kind of operation.
+        """
+        space = self.space
+        return Members.of(space, [self._fastest(row) for row in range(len(self._resolutions))])
+
+    def _fastest(self, row: int) -> Arch:
+        space, side = self.space, int(self._resolutions[row])
+        if space.width_spans[-1].stop:
+            return space.smallest(side)
+        depths, expands, kernels = [], [], []
+        for number, (stage, span) in enumerate(zip(space.stages, space.block_spans)):
+            found: list[tuple[float, int, tuple[Any, ...]]] = []
+            for depth in stage.depths:
+                if not self._by_block:
+                    found.append((float(self._stages[row, number, depth]), depth, ()))
+                    continue
+                choices = list(itertools.product(*space.allowed(stage, depth)))
+                best = [self._best(row, block, choices) for block in range(span.start, span.start + depth)]
+                found.append((sum(ms for ms, _ in best), depth, tuple(choice for _, choice in best)))
+            _, depth, blocks = min(found)
+            spare = [(0, 0)] * (stage.blocks - len(blocks))
+            depths.append(depth)
+            expands += [expand for expand, _ in (*blocks, *spare)]
+            kernels += [kernel for _, kernel in (*blocks, *spare)]
+        chosen = {"expands": expands, "kernels": kernels} if self._by_block else {}
+        return space.arch(depths=depths, resolution=side, **chosen)
+
+    def _best(self, row: int, block: int, choices: list[tuple[Any, int]]) -> tuple[float, tuple[Any, int]]:
+        """The fastest expand ratio and kernel of a block, and its latency in ms."""
+        of = self._blocks[row, block]
+        ms = {
+            (expand, kernel): float(of[self._expands.searchsorted(expand), self._kernels.searchsorted(kernel)])
+            for expand, kernel in choices
+        }
+        choice = min(ms, key=lambda key: ms[key])
+        return ms[choice], choice

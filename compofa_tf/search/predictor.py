@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,22 @@ _MADE_FOR: dict[str, tuple[Any, ...]] = {
 """Settings of the spaces that it knows, the usual value first."""
 
 _FIRST_RESOLUTION, _RESOLUTION_STEP, _RESOLUTIONS = 112, 16, 8
+
+
+class Predictor(Protocol):
+    """What ``search`` needs to know of accuracies that are predicted; ``AccuracyPredictor`` is one.
+
+    Attributes:
+      space: The space that it is for.
+    """
+
+    space: Space
+
+    def predict_all(self, members: Members) -> np.ndarray:
+        """Returns top-1 accuracies in [0, 1]: float ``[count]``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what a front records: ``predictor``, a name, and ``caveat``, what its numbers are not good for."""
 
 
 class AccuracyPredictor:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compofa_tf.search.members import Latencies, Members
-from compofa_tf.search.predictor import AccuracyPredictor
+from compofa_tf.search.predictor import Predictor
 
 if TYPE_CHECKING:
     from compofa_tf.search.evolution import Population, Variation
@@ -29,7 +29,7 @@ def refine(
     found: Population,
     variation: Variation,
     *,
-    accuracy: AccuracyPredictor,
+    accuracy: Predictor,
     latency: Latencies,
     consider: Callable[[Members], None],
 ) -> None:
@@ -77,7 +77,7 @@ class _Changes:
 
 
 def neighbours(
-    member: Members, budget_ms: float, variation: Variation, accuracy: AccuracyPredictor, latency: Latencies
+    member: Members, budget_ms: float, variation: Variation, accuracy: Predictor, latency: Latencies
 ) -> Members:
     """Returns members that differ from one in a choice, and the most promising of those that differ in more.
 

@@ -15,7 +15,7 @@ from compofa_tf.search.budgets import check_budgets, default_budgets, pareto
 from compofa_tf.search.evolution import Evolution, evolve
 from compofa_tf.search.front import Candidate, Front
 from compofa_tf.search.members import Latencies, Members
-from compofa_tf.search.predictor import AccuracyPredictor
+from compofa_tf.search.predictor import Predictor
 from compofa_tf.space import Arch, Space
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_ENUMERATED = 10**6
 def search(
     space: Space,
     *,
-    accuracy: AccuracyTable | AccuracyPredictor,
+    accuracy: AccuracyTable | Predictor,
     latency: LatencyTable,
     budgets_ms: Iterable[float] = (),
     resolutions: Sequence[int] | None = None,
@@ -45,7 +45,8 @@ def search(
 
     Args:
       space: The family.
-      accuracy: Measured accuracies, of all members or of some, or a predictor.
+      accuracy: Measured accuracies, of all members or of some, or a predictor: ``AccuracyPredictor``, or what else has
+        the methods of ``Predictor``.
       latency: Latency table that covers the same members.
       budgets_ms: Latency budgets in ms; when empty, ``default_budgets`` chooses three. Evolution needs them.
       resolutions: Resolutions to consider; all those of the accuracy table, or of the latency table, when absent.
@@ -63,7 +64,7 @@ def search(
                 f"The {name} table is of another space; measure {space!r} first. Received: {name}={table.space!r}"
             )
     budgets = check_budgets(budgets_ms)
-    if isinstance(accuracy, AccuracyPredictor):
+    if not isinstance(accuracy, AccuracyTable):
         sides = tuple(sorted(set(resolutions or latency.resolutions)))
         if archs is None:
             front = _search_predicted(space, accuracy, latency, budgets, sides, evolution, path)
@@ -117,7 +118,7 @@ def _search_measured(
 
 def _search_predicted(
     space: Space,
-    accuracy: AccuracyPredictor,
+    accuracy: Predictor,
     latency: LatencyTable,
     budgets: tuple[float, ...],
     resolutions: tuple[int, ...],
@@ -152,7 +153,7 @@ def _search_predicted(
 
 def _predict_given(
     space: Space,
-    accuracy: AccuracyPredictor,
+    accuracy: Predictor,
     latency: LatencyTable,
     budgets: tuple[float, ...],
     archs: Sequence[Arch],
