@@ -261,17 +261,16 @@ class Space:
 
         Args:
           rng: Source of randomness; the result is a pure function of its state.
-          resolution: Side of the input; give this or ``resolutions``.
-          resolutions: Sides to draw from uniformly.
+          resolution: Side of the input.
+          resolutions: Sides to draw from uniformly; without any, the side of the images that the space is meant for.
           depth_weights: Relative weight of each depth choice, in the order of ``Stage.choices``; uniform when absent.
           depths: Depths to draw from; empty: all. Where a stage has no choice, or none of these, they do not apply.
           expands: Expand ratios to draw from, likewise, for what is free per block.
           kernels: Kernel sides to draw from, likewise.
         """
         if resolution is None:
-            if not resolutions:
-                raise InputError("sample needs a resolution or a list of resolutions to draw from.")
-            resolution = int(resolutions[int(rng.integers(len(resolutions)))])
+            sides = resolutions or (int(self.settings.get("input_size", 224)),)
+            resolution = int(sides[int(rng.integers(len(sides)))])
         picked: list[int] = []
         drawn: tuple[list[Any], list[Any], list[int]] = ([], [], [])
         for stage in self.stages:

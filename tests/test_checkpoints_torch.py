@@ -501,6 +501,17 @@ def test_extracted_subnets_of_full_depth_keep_their_kernels(reference, tmp_path)
             assert set(net.only.depths) == {4} and net.space.kernel == plain.space.kernel
 
 
+def test_a_file_without_matrices_in_a_space_of_elastic_kernels(tmp_path):
+    """Smaller kernels are the centres then; the static first block has none."""
+    _, state = small_state()
+    net = ct.import_torch(
+        _saved(state, tmp_path), space=families.mobilenet_v3(width_mult=0.25, classes=10, kernel="elastic")
+    )
+    assert net.only is None
+    matrices = [value for name, value in net.get_state().items() if name.endswith(("7to5", "5to3"))]
+    assert len(matrices) == 40 and all(np.array_equal(value, np.eye(len(value))) for value in matrices)
+
+
 def test_extracted_resnets_of_the_compound_space(tmp_path):
     """Where several widths have the same channels, those count that the coupling allows."""
     space = families.resnet50(width_mult=0.25, widths=(0.6, 0.8, 1.0), classes=10)

@@ -244,10 +244,10 @@ def test_bad_depth_weights(weights):
         COMPOFA.sample(np.random.default_rng(0), resolution=224, depth_weights=weights)
 
 
-def test_sampling_needs_a_resolution():
-    with pytest.raises(InputError, match="needs a resolution or a list"):
-        COMPOFA.sample(np.random.default_rng(0))
+def test_sampling_takes_the_side_that_the_space_is_meant_for_or_one_of_those_given():
     rng = np.random.default_rng(0)
+    assert COMPOFA.sample(rng).resolution == 224
+    assert families.mobilenet_v3(input_size=32).sample(rng).resolution == 32
     assert {COMPOFA.sample(rng, resolutions=(96, 128)).resolution for _ in range(20)} == {96, 128}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from compofa_tf.errors import InputError
@@ -41,11 +42,13 @@ def checked_settings(
         raise InputError(f"profile must be {' or '.join(PROFILES)}. Received: profile={profile!r}")
     if input_size not in by_size:
         raise InputError(f"input_size must be one of {sorted(by_size)}. Received: input_size={input_size!r}")
-    if not isinstance(width_mult, (int, float)) or not 0 < width_mult <= 8:
+    if isinstance(width_mult, bool) or not isinstance(width_mult, Real) or not 0 < float(width_mult) <= 8:
         raise InputError(f"width_mult must be in (0, 8]. Received: width_mult={width_mult!r}")
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+    if isinstance(classes, bool) or not isinstance(classes, Integral) or classes < 2:
         raise InputError(f"classes must be a whole number of at least 2. Received: classes={classes!r}")
     usual = by_size[input_size]
+    if strides is not None and not isinstance(strides, Sequence):
+        raise InputError(f"strides needs {len(usual)} entries of 1 or 2. Received: strides={strides!r}")
     steps = tuple(strides) if strides else usual
     if len(steps) != len(usual) or any(stride not in (1, 2) for stride in steps):
         raise InputError(
@@ -55,7 +58,7 @@ def checked_settings(
         "width_mult": float(width_mult),
         **others,
         "profile": profile,
-        "classes": classes,
+        "classes": int(classes),
         "input_size": input_size,
     }
     return steps, settings if steps == usual else {**settings, "strides": list(steps)}

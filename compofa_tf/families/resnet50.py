@@ -56,7 +56,7 @@ def resnet50(
     """
     if kernel != "fixed":
         raise InputError(f"Kernels of ResNet50 are fixed. Received: kernel={kernel!r}")
-    shares = tuple(widths)
+    shares = tuple(widths) if isinstance(widths, Sequence) else ()
     known = all(isinstance(share, (int, float)) and 0 < share <= 8 for share in shares)
     if not known or len(shares) != len(CHOICES) or list(shares) != sorted(shares):
         raise InputError(f"widths needs {len(CHOICES)} numbers in (0, 8], ascending. Received: widths={widths!r}")

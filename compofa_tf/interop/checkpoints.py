@@ -20,6 +20,7 @@ from compofa_tf.units import BlockUnit, ConvUnit, ResidualUnit
 
 KernelMatrices = Literal["drop", "apply"]
 
+_DEPTHWISE = re.compile(r"(blocks\.(\d+)\.mobile_inverted_conv\.depth_conv\.conv)\.weight$")
 _MATRIX = re.compile(r"\.depth_conv\.conv\.\d+to\d+_matrix$")
 _WRITES = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv\.point_linear|conv3)\.conv\.weight$")
 _STEMS = ("first_conv.conv.weight", "input_stem.2.conv.weight", "input_stem.1.conv.weight", "input_stem.0.conv.weight")
@@ -188,7 +189,8 @@ def with_matrices(space: Space, tensors: Mapping[str, np.ndarray]) -> Mapping[st
     if space.kernel == "fixed" or has_matrices(tensors):
         return tensors
     sizes = sorted({size for stage in space.stages for size in stage.kernels}, reverse=True)
-    bases = [name.removesuffix(".weight") for name in tensors if name.endswith(".depth_conv.conv.weight")]
+    static = sum(isinstance(unit, BlockUnit) for unit in space.stem)
+    bases = [match[1] for name in tensors if (match := _DEPTHWISE.match(name)) and int(match[2]) >= static]
     added = {
         f"{base}.{larger}to{smaller}_matrix": np.eye(smaller**2, dtype=np.float32)
         for base in bases

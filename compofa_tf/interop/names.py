@@ -186,14 +186,14 @@ class _Reader:
         """Raises ``MismatchError`` that names what was missing or misshapen, and what is left over."""
         rest = self._given.keys() - self._used - self.ignored
         left = sorted(key for key in rest if not key.endswith("num_batches_tracked"))
-        misshapen = self._misshapen
-        if len(misshapen) > len(self._used) / 2:  # not damaged, but of another width or family
-            misshapen = [*misshapen[:3], f"and {len(misshapen) - 3} of {len(self._used)} more"]
+        count = len(self._missing) + len(self._misshapen) + len(left)
+        # So many are not damaged, but of another width or family: a few of each kind tell.
+        most = 3 if count > len(self._used) / 2 else count
         said = [
-            f"{what} {', '.join(names)}"
+            f"{what} {_listed(names, most)}"
             for what, names in (
                 ("lacks", _grouped(self._missing, self._given)),
-                ("has misshapen", misshapen),
+                ("has misshapen", self._misshapen),
                 ("has no place here for", _grouped(left, self._used)),
             )
             if names
@@ -201,7 +201,7 @@ class _Reader:
         if said:
             raise MismatchError(
                 f"The checkpoint {', '.join(said)}; it is truncated or of another network.",
-                count=len(self._missing) + len(self._misshapen) + len(left),
+                count=count,
             )
 
 
@@ -211,3 +211,8 @@ def _grouped(keys: Sequence[str], others: Iterable[str]) -> list[str]:
     groups = collections.Counter(match[0] for key in keys if (match := _PART.match(key)) and match[0] not in known)
     apart = [key for key in keys if not (match := _PART.match(key)) or match[0] not in groups]
     return [*(f"{group}* ({count} tensors)" for group, count in groups.items()), *apart]
+
+
+def _listed(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
