@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 from tiny import tiny_space
 
@@ -93,6 +96,8 @@ def test_the_same_network_has_one_description():
         ({"classes": True}, r"Received: classes=True"),
         ({"strides": (2, 2, 2)}, r"strides needs 6 entries of 1 or 2.* Received: strides=\(2, 2, 2\)"),
         ({"strides": (2, 2, 2, 3, 1, 2)}, r"strides needs 6 entries"),
+        ({"strides": 3}, r"strides needs 6 entries"),
+        ({"width_mult": True}, r"Received: width_mult=True"),
         ({"depth": 3}, r"Family mobilenet_v3 takes width_mult, .*Received: depth"),
     ],
 )
@@ -138,12 +143,18 @@ def test_resnet_takes_the_published_settings():
         ({"kernel": "elastic"}, "Kernels of ResNet50 are fixed"),
         ({"widths": (1.0, 0.8, 0.65)}, "ascending"),
         ({"widths": (0.5, 1.0)}, "widths needs 3 numbers"),
+        ({"widths": 3}, "widths needs 3 numbers"),
         ({"strides": (2, 2, 2)}, "strides needs 6 entries"),
     ],
 )
 def test_bad_settings_of_resnet(settings, message):
     with pytest.raises(InputError, match=message):
         families.resnet50(**settings)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = families.mobilenet_v3(classes=np.int64(10), width_mult=np.float32(0.5))
+    assert given == families.mobilenet_v3(classes=10, width_mult=0.5) and json.dumps(given.to_json())
 
 
 def test_widths_that_a_member_cannot_have():
