@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_checkpoints_torch import small_state, static_state
+from torch_checkpoints import small_state, static_state
 
 import compofa_tf as ct
 from compofa_tf import cli, families
@@ -73,13 +73,13 @@ def test_the_same_weights_as_every_kind_of_space(checkpoint, tmp_path):
 def test_spaces_that_the_weights_do_not_fit(checkpoint, tmp_path, capsys):
     target = ("--workdir", tmp_path / "run")
     for text, message in (
-        ("width_mult=1.0", "another shape|not those of a member"),
-        ("family=proxyless_nas,width_mult=0.25", "lacks|no place|not those"),
+        ("width_mult=1.0", "misshapen first_conv.conv.weight"),
+        ("family=proxyless_nas,width_mult=0.25", "lacks blocks.21.*"),
         ("kernal=elastic", "did you mean kernel"),
         ("classes=12", "misshapen classifier"),
     ):
         line = refused(capsys, "import-torch", checkpoint, *target, "--space", text)
-        assert any(part in line for part in message.split("|")), line
+        assert message in line
         assert not (tmp_path / "run").exists()
     words = ("import-torch", checkpoint, *target, "--space", "kernel=fixed", "--kernel-matrices", "apply")
     assert "elastic kernels only" in refused(capsys, *words)
@@ -101,7 +101,7 @@ def test_checkpoints_that_are_refused(tmp_path, capsys):
         (b"", "truncated or no PyTorch checkpoint"),
         (b"no checkpoint", "no PyTorch checkpoint"),
         (saved({"a.weight": torch.zeros(2)}), "no known family"),
-        (saved(odd), "No width of mobilenet_v3"),
+        (saved(odd), "misshapen first_conv.conv.weight"),
         (saved({**state, name: torch.full_like(state[name], float("nan"))}), "not finite"),
         (saved({**state, "first_conv.conv.conv.weight": torch.zeros(2)}), "two tensors for first_conv.conv.weight"),
     ):

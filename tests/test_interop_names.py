@@ -163,7 +163,5 @@ def test_a_checkpoint_without_matrices_does_not_fit_elastic_kernels(reference):
 
 
 def test_nothing_is_read_from_an_empty_checkpoint():
-    with pytest.raises(
-        InputError, match=r"The checkpoint lacks blocks\.0\.\* \(\d+ tensors\), .* first_conv\.conv\.weight"
-    ):
+    with pytest.raises(InputError, match=r"The checkpoint lacks blocks\.0\.\* \(\d+ tensors\), .* and \d+ more"):
         state_from_torch(small_space(), {})

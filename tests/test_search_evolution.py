@@ -289,3 +289,73 @@ def test_latencies_of_elastic_widths_are_the_sums_of_their_pieces():
     expected = [sum(table.entries[piece.key].ms for piece in space.pieces(arch)) for arch in archs]
     assert len(set(np.round(expected, 6))) > 20
     np.testing.assert_allclose(Latencies(space, table, (16, 24)).predict_all(members), expected)
+
+
+# The fastest member, and predictors of one's own
+
+
+def published(name, resolutions=SIDES):
+    space = SPACES[name]
+    return {
+        "accuracy": AccuracyPredictor.published(space),
+        "latency": latency_from_lookup(space, TABLES, resolutions=resolutions),
+    }
+
+
+def test_impossible_budget_of_an_evolution_names_the_fastest():
+    """Which is not the smallest, where a device is slow at small kernels: budgets between the two can be met."""
+    with pytest.raises(InputError, match=r"the fastest, r160-\S+, is predicted at [\d.]+ ms"):
+        search(SPACES["ofa"], **published("ofa"), budgets_ms=(1,))
+    slow_at_3 = {
+        side: {
+            key: {**row, "mean": row["mean"] * (3 if "-kernel:3-" in key else 1)} for key, row in TABLES[side].items()
+        }
+        for side in (160, 192)
+    }
+    for name in ("ofa", "compofa-elastic"):
+        space = SPACES[name]
+        latency = latency_from_lookup(space, slow_at_3)
+        lookup = Latencies(space, latency, (160, 192))
+        fastest = lookup.fastest()
+        ms, drawn = lookup.predict_all(fastest), Variation(space, (160, 192), np.random.default_rng(0)).draw(2000)
+        assert ms.min() <= lookup.predict_all(drawn).min() and ms.min() < 0.7 * latency.predict(space.smallest(160))
+        accuracy, settings = AccuracyPredictor.published(space), Evolution(population=20, generations=1)
+        tables = {"accuracy": accuracy, "latency": latency, "evolution": settings}
+        front = search(space, **tables, budgets_ms=(float(ms.min()) * 1.01,))
+        assert front.best(float(ms.min()) * 1.01).predicted_ms <= float(ms.min()) * 1.01
+        with pytest.raises(InputError, match=f"is predicted at {ms.min():.4g} ms"):
+            search(space, **tables, budgets_ms=(float(ms.min()) * 0.99,))
+
+
+def test_fastest_member_of_a_space_of_whole_stages():
+    tables = published("compofa")
+    lookup = Latencies(SPACES["compofa"], tables["latency"], (160, 192))
+    everyone = Members.all_of(SPACES["compofa"], (160, 192))
+    fastest = lookup.predict_all(lookup.fastest())
+    for side, ms in zip((160, 192), fastest):
+        assert ms == lookup.predict_all(everyone[everyone.resolutions == side]).min()
+
+
+class Wider:
+    """A predictor of one's own: wider and deeper is better."""
+
+    def __init__(self, space):
+        self.space = space
+
+    def predict_all(self, members):
+        return 0.5 + (members.depths.sum(1) + members.expands.sum(1)) / 1000
+
+    def to_json(self):
+        return {"predictor": "sizes", "caveat": "made up"}
+
+
+@pytest.mark.parametrize("name", ["compofa", "ofa"])
+def test_a_predictor_of_ones_own_is_searched_with(name):
+    space = SPACES[name]
+    front = search(
+        space, accuracy=Wider(space), latency=published(name)["latency"], budgets_ms=(1000,), resolutions=(160,)
+    )
+    assert front.best(1000).arch.depths == (4,) * 5 and {*front.best(1000).arch.expands} == {6}
+    assert front.accuracy["predictor"] == "sizes" and front.predicted
+    with pytest.raises(InputError, match="of another space"):
+        search(SPACES["compofa-elastic"], accuracy=Wider(space), latency=published(name)["latency"], budgets_ms=(9,))
