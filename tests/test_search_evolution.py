@@ -359,3 +359,21 @@ def test_a_predictor_of_ones_own_is_searched_with(name):
     assert front.accuracy["predictor"] == "sizes" and front.predicted
     with pytest.raises(InputError, match="of another space"):
         search(SPACES["compofa-elastic"], accuracy=Wider(space), latency=published(name)["latency"], budgets_ms=(9,))
+
+
+def test_a_budget_below_the_smallest_member_of_a_family_with_elastic_widths():
+    """Where wider stages are faster, members are tried before a budget is refused."""
+    space = small_space("residual", "independent")
+    everyone, smallest = Members.all_of(space, (16,)), Members.of(space, [space.smallest(16)])
+
+    class Wide:
+        def predict_all(self, members):
+            return 20.0 - members.widths.sum(1) + members.depths.sum(1)
+
+    fastest = Wide().predict_all(everyone).min()
+    assert fastest + 2 < Wide().predict_all(smallest).min()
+    common = {"accuracy": Toy(1), "latency": Wide(), "resolutions": (16,), "settings": Evolution(generations=2)}
+    found = evolve(space, budgets_ms=(fastest + 1,), **common)
+    assert (found.latency <= fastest + 1).any()
+    with pytest.raises(InputError, match=rf"the fastest of those tried, r16-\S+, is predicted at {fastest:.4g} ms"):
+        evolve(space, budgets_ms=(fastest - 0.5,), **common)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -13,14 +12,13 @@ import numpy as np
 from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.interop.extracted import embedded, member_of, static_arch
-from compofa_tf.interop.names import MismatchError, state_from_torch
+from compofa_tf.interop.names import MismatchError, depthwise_keys, matrix_keys, state_from_torch
 from compofa_tf.interop.torch_files import read_checkpoint
 from compofa_tf.space import Space
 from compofa_tf.units import BlockUnit, ConvUnit, ResidualUnit
 
 KernelMatrices = Literal["drop", "apply"]
 
-_DEPTHWISE = re.compile(r"(blocks\.(\d+)\.mobile_inverted_conv\.depth_conv\.conv)\.weight$")
 _MATRIX = re.compile(r"\.depth_conv\.conv\.\d+to\d+_matrix$")
 _WRITES = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv\.point_linear|conv3)\.conv\.weight$")
 _STEMS = ("first_conv.conv.weight", "input_stem.2.conv.weight", "input_stem.1.conv.weight", "input_stem.0.conv.weight")
@@ -159,13 +157,13 @@ def supernet_of(
     """Returns the ``Supernet`` of tensors that ``read_checkpoint`` returned; see ``import_torch``."""
     from compofa_tf.supernet import Supernet
 
-    if isinstance(space, Space) and space.kernel == "fixed" and kernel_matrices == "apply":
+    if space is not None and not isinstance(space, Space):
+        raise InputError(f"space must be a Space, for example from compofa_tf.families. Received: space={space!r}")
+    if space is not None and space.kernel == "fixed" and kernel_matrices == "apply":
         raise InputError(
             "Kernel matrices can be applied in a space with elastic kernels only; give kernel=elastic, or drop them. "
             f"Received: kernel_matrices='apply', space={space!r}"
         )
-    if space is not None and not isinstance(space, Space):
-        raise InputError(f"space must be a Space, for example from compofa_tf.families. Received: space={space!r}")
     if kernel_matrices == "apply" and not has_matrices(tensors):
         raise InputError("The checkpoint has no kernel matrices to apply; leave kernel_matrices at drop.")
     found = recognise(tensors, kernel_matrices=kernel_matrices) if space is None else space
@@ -188,12 +186,10 @@ def with_matrices(space: Space, tensors: Mapping[str, np.ndarray]) -> Mapping[st
     """
     if space.kernel == "fixed" or has_matrices(tensors):
         return tensors
-    sizes = sorted({size for stage in space.stages for size in stage.kernels}, reverse=True)
-    static = sum(isinstance(unit, BlockUnit) for unit in space.stem)
-    bases = [match[1] for name in tensors if (match := _DEPTHWISE.match(name)) and int(match[2]) >= static]
     added = {
-        f"{base}.{larger}to{smaller}_matrix": np.eye(smaller**2, dtype=np.float32)
-        for base in bases
-        for larger, smaller in itertools.pairwise(sizes)
+        key: np.eye(smaller**2, dtype=np.float32)
+        for _, base, sides in depthwise_keys(space)
+        for key, smaller in matrix_keys(base, sides)
+        if f"{base}.weight" in tensors
     }
     return {**tensors, **added}

@@ -10,10 +10,10 @@ import numpy as np
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.names import MismatchError, state_from_torch
+from compofa_tf.interop.names import MismatchError, first_block, state_from_torch
 from compofa_tf.space import Arch, Space
 from compofa_tf.stages import InvertedStage, ResidualStage, ResidualStem, Stage
-from compofa_tf.units import BlockUnit, ResidualUnit, make_divisible
+from compofa_tf.units import make_divisible
 
 _BLOCK = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv|conv1)\.")
 
@@ -35,9 +35,8 @@ def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: 
       InputError: If no member of the space has.
     """
     numbers = sorted({int(match[1]) for name in tensors if (match := _BLOCK.match(name))})
-    static = sum(isinstance(unit, BlockUnit | ResidualUnit) for unit in space.stem)
     kind = _inverted if any(isinstance(stage, InvertedStage) for stage in space.stages) else _residual
-    rest = [kind(tensors, block) for block in numbers[static:]]
+    rest = [kind(tensors, block) for block in numbers[first_block(space) :]]
     depths, expands, kernels, widths = [], [], [], []
     for stage in space.stages:
         kept = [] if isinstance(stage, ResidualStem) else _take(stage, rest)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import collections
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from compofa_tf.errors import InputError
 from compofa_tf.space import Arch, Space
+from compofa_tf.stages import InvertedStage
 from compofa_tf.units import BlockUnit, Kernel, ResidualUnit, Unit
 
 _INVERTED = {
@@ -50,6 +51,27 @@ def _base(unit: Unit, block: int | None, kernel: Kernel, *, short_stem: bool = F
     else:
         base = "input_stem.1.conv" if short_stem and unit.name == "stem_out" else _UNITS[unit.name]
     return base, _NORMS.get(unit.name, base.removesuffix("conv") + "bn")
+
+
+def first_block(space: Space) -> int:
+    """Returns the number in the published keys of the first block of the stages: those of the stem come before it."""
+    return sum(isinstance(unit, BlockUnit | ResidualUnit) for unit in space.stem)
+
+
+def depthwise_keys(space: Space) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Yields unit name, beginning of the keys, and possible sides, falling, of the stages' depthwise kernels."""
+    blocks = itertools.count(first_block(space))
+    for position, stage in enumerate(space.stages):
+        for place in stage.places:
+            block = next(blocks) if place.block is not None else None
+            if isinstance(stage, InvertedStage):
+                base = f"blocks.{block}.mobile_inverted_conv.{_INVERTED['depth']}"
+                yield f"{space.stage_name(position)}_{place.name}", base, tuple(sorted(stage.kernels, reverse=True))
+
+
+def matrix_keys(base: str, sides: tuple[int, ...]) -> list[tuple[str, int]]:
+    """Returns the keys of the kernel matrices of a depthwise kernel, and the smaller side of each."""
+    return [(f"{base}.{larger}to{smaller}_matrix", smaller) for larger, smaller in itertools.pairwise(sides)]
 
 
 class MismatchError(InputError):
@@ -106,15 +128,10 @@ def _crops(space: Space, given: _Reader) -> dict[str, int]:
     Either all blocks of the stages have them (published supernets and teachers do) or none. Their matrices are ignored.
     """
     found, stored = {}, []
-    blocks = sum(isinstance(unit, BlockUnit) for unit in space.stem)
-    for position, stage in enumerate(space.stages):
-        for place in stage.places if space.kernel == "fixed" else ():
-            base = f"blocks.{blocks}.mobile_inverted_conv.{_INVERTED['depth']}"
-            sizes = sorted(stage.kernels, reverse=True)
-            given.ignored |= {f"{base}.{one}to{other}_matrix" for one, other in itertools.pairwise(sizes)}
-            found[f"{space.stage_name(position)}_{place.name}"] = sizes[0]
-            stored.append(given.side(f"{base}.weight") == sizes[0])
-            blocks += place.block is not None
+    for name, base, sides in depthwise_keys(space) if space.kernel == "fixed" else ():
+        given.ignored |= {key for key, _ in matrix_keys(base, sides)}
+        found[name] = sides[0]
+        stored.append(given.side(f"{base}.weight") == sides[0])
     return found if sum(stored) > len(stored) / 2 else {}
 
 

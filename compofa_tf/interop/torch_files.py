@@ -6,6 +6,7 @@ import os
 import pickletools
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Tensors:
 
 def _why_unreadable(path: str | os.PathLike[str], error: Exception) -> str:
     """What torch says is not passed on: it advises to load such files in the way that runs their code."""
-    if type(error).__name__ == "UnpicklingError" and _calls(path):
+    called = _calls(path) if type(error).__name__ == "UnpicklingError" else ""
+    if called:
         return (
-            f"{path} holds more than tensors ({_calls(path)}); loading it could run code, so it is refused. Save its "
+            f"{path} holds more than tensors ({called}); loading it could run code, so it is refused. Save its "
             "state_dict alone and import that."
         )
     return f"{path} is truncated or no PyTorch checkpoint; download it again."
@@ -107,8 +109,8 @@ def _opcodes(path: str | os.PathLike[str]) -> Iterator[tuple[str, Any]]:
         with open(path, "rb") as file:
             for _ in range(5):  # the legacy container: five pickles, then the numbers
                 yield from ((op.name, value) for op, value, _ in pickletools.genops(file))
-    except Exception:  # noqa: BLE001 - the end of what is a pickle; any damage is reported by torch
-        return
+    except (ValueError, EOFError, OSError, OverflowError, MemoryError, zlib.error, zipfile.BadZipFile):
+        return  # the end of what is a pickle; torch reports damage
 
 
 def _refuse_repetitions(path: str | os.PathLike[str], keys: set[str]) -> None:

@@ -26,6 +26,7 @@ from compofa_tf.space import Space
 
 KIND = "evolution_state"
 _ATTEMPTS = 100
+_TRIED = 2000
 _CHILD_ATTEMPTS = 4
 _ALIKE = 10
 """Members of one resolution and depths of which a population keeps the best before it keeps more of them."""
@@ -311,12 +312,14 @@ def _begin(
     smallest = Members.of(space, [space.smallest(int(side)) for side in variation.resolutions])
     consider(smallest)
     if float(latency.predict_all(smallest).min()) > found.budgets[0]:  # another one may be faster
-        members = latency.fastest()
+        widths = space.width_spans[-1].stop > 0  # what a stage takes depends on the one before it: no exact answer
+        members = Members.joined([smallest, variation.draw(_TRIED)]) if widths else latency.fastest()
         ms = latency.predict_all(members)
         if ms.min() > found.budgets[0]:
             name = space.id(members.arch(space, int(ms.argmin())))
             raise InputError(
-                f"No member of the family is that fast: the fastest, {name}, is predicted at {ms.min():.4g} ms; "
+                f"No member of the family is that fast: the fastest{' of those tried' if widths else ''}, {name}, is "
+                f"predicted at {ms.min():.4g} ms; "
                 f"use a larger budget. Received: budget_ms={found.budgets[0]:g}"
             )
         consider(members)

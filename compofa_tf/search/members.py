@@ -179,7 +179,7 @@ class Latencies:
         return self._correction.apply(sums, kept.sum(axis=1) + 2)
 
     def fastest(self) -> Members:
-        """Returns the fastest member at each resolution, before the correction of the table; with widths the smallest.
+        """Returns the fastest member at each resolution, before the correction of the table; not with elastic widths.
 
         That need not be the smallest: a device may be slow at one kind of operation.
         """
@@ -188,8 +188,6 @@ class Latencies:
 
     def _fastest(self, row: int) -> Arch:
         space, side = self.space, int(self._resolutions[row])
-        if space.width_spans[-1].stop:
-            return space.smallest(side)
         depths, expands, kernels = [], [], []
         for number, (stage, span) in enumerate(zip(space.stages, space.block_spans)):
             found: list[tuple[float, int, tuple[Any, ...]]] = []
