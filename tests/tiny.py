@@ -24,3 +24,8 @@ def tiny_space(*, classes: int = 10, **settings) -> Space:
         profile="mobile",
         classes=classes,
     )
+
+
+def tiny(*, classes: int = 10) -> Space:
+    """``tiny_space`` as a family that can be registered."""
+    return tiny_space(classes=classes)

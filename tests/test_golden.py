@@ -1,0 +1,157 @@
+"""What an earlier version wrote is read, and written again the same: see tests/golden/README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny
+
+from compofa_tf import checkpoints, cost, families, journal
+from compofa_tf.deploy.artifact import Artifact
+from compofa_tf.deploy.runtime import Runner
+from compofa_tf.latency.table import LatencyTable
+from compofa_tf.recipe import Recipe
+from compofa_tf.sampling import archs_at
+from compofa_tf.search.accuracy import AccuracyTable
+from compofa_tf.search.front import Front
+from compofa_tf.search.searching import search
+from compofa_tf.space import Space
+from compofa_tf.supernet import Supernet
+
+GOLDEN = Path(__file__).parent / "golden"
+HEADER = ("created", "versions")
+SPACES = json.loads((GOLDEN / "spaces.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def known_family(monkeypatch):
+    monkeypatch.setattr(families, "_FAMILIES", dict(families._FAMILIES))
+    families.register(tiny)
+
+
+def content(path: Path) -> dict:
+    """The JSON of a file without the parts of its header that say when and by which versions it was written."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {key: value for key, value in found.items() if key not in HEADER}
+
+
+def digest(lines) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("wanted", SPACES, ids=[f"{case['family']}-{i}" for i, case in enumerate(SPACES)])
+def test_spaces(wanted):
+    space = families.get(wanted["family"], **wanted["settings"])
+    assert space == Space.from_json(wanted["space"])
+    assert (space.to_json(), space.fingerprint) == (wanted["space"], wanted["fingerprint"])
+    assert (str(space.size), space.code_size) == (wanted["size"], wanted["code_size"])
+    assert [slot.name for slot in space.slots] == wanted["slots"]
+    assert [space.id(arch) for arch, _ in zip(space.enumerate(resolutions=(192, 224)), range(5))] == wanted["first"]
+    archs = [space.smallest(160), space.largest(224)]
+    archs += archs_at(space, seed=7, step=3, subnets=6, resolution=192)
+    for arch, subnet in zip(archs, wanted["subnets"], strict=True):
+        assert space.parse(subnet["id"]) == arch == space.decode(subnet["code"])
+        assert {
+            "id": space.id(arch),
+            "arch": arch.to_json(),
+            "code": space.encode(arch).tolist(),
+            "macs": cost.macs(space, arch),
+            "params": cost.params(space, arch),
+            "pieces": digest(piece.key for piece in space.pieces(arch)),
+            "units": digest(f"{unit.name} {unit.key}" for unit in space.units(arch)),
+        } == subnet
+
+
+@pytest.mark.parametrize(
+    ("name", "load"),
+    [
+        ("recipe.json", Recipe.load),
+        ("accuracy/val.json", AccuracyTable.load),
+        ("latency/host-int8-t1.json", LatencyTable.load),
+        ("front.json", Front.load),
+    ],
+)
+def test_files_are_written_as_they_were(name, load, tmp_path):
+    load(GOLDEN / name).save(tmp_path / "again.json")
+    assert content(tmp_path / "again.json") == content(GOLDEN / name)
+
+
+def test_a_search_finds_the_front_of_the_tables():
+    accuracy = AccuracyTable.load(GOLDEN / "accuracy" / "val.json")
+    latency = LatencyTable.load(GOLDEN / "latency" / "host-int8-t1.json")
+    front = search(tiny(), accuracy=accuracy, latency=latency)
+    wanted = content(GOLDEN / "front.json")
+    assert front.to_json() == {name: wanted[name] for name in front.to_json()}
+
+
+def test_the_supernet(tmp_path):
+    net = Supernet.load(GOLDEN)
+    images = np.random.default_rng(5).uniform(-1, 1, (2, 24, 24, 3)).astype(np.float32)
+    with np.load(GOLDEN / "logits.npz") as logits:
+        assert len(logits.files) == net.space.size
+        for name in logits.files:
+            # The same sums in another order, on another processor: some 2e-7 of values of about 1.
+            np.testing.assert_allclose(net(images, net.space.parse(name)), logits[name], rtol=1e-5, atol=1e-5)
+    net.save(
+        tmp_path,
+        recipe_hash="6f19fa336b2ff377",
+        **{n: content(GOLDEN / "supernet/supernet.json")[n] for n in ("labels", "normalization")},
+    )
+    assert content(tmp_path / "supernet.json") == content(GOLDEN / "supernet" / "supernet.json")
+    with np.load(tmp_path / "weights.npz") as again, np.load(GOLDEN / "supernet" / "weights.npz") as before:
+        assert again.files == before.files
+        for name in before.files:
+            np.testing.assert_array_equal(again[name], before[name])
+
+
+def test_fresh_weights_are_those_of_the_seed():
+    state = Supernet(tiny(), seed=3).get_state()
+    with np.load(GOLDEN / "fresh.npz") as fresh:
+        assert list(state) == fresh.files
+        for name in fresh.files:
+            np.testing.assert_allclose(state[name].ravel()[:4], fresh[name], rtol=1e-6)
+
+
+def test_the_checkpoint(tmp_path):
+    header = {"recipe_hash": "6f19fa336b2ff377", "space": tiny().fingerprint, "training_images": 1438}
+    path = GOLDEN / "checkpoints" / "step-000000004.npz"
+    found = checkpoints.load(path, owner=header)
+    state = Supernet.load(GOLDEN).get_state()
+    assert found.step == 4
+    assert list(found.state) == list(state)
+    assert found.losses.shape == (0, 0)
+    again = checkpoints.save(tmp_path, found)
+    with np.load(path) as before, np.load(again) as now:
+        assert now.files == before.files
+        for name in before.files:
+            np.testing.assert_array_equal(now[name], before[name])
+
+
+def test_the_metrics(tmp_path):
+    records = journal.read(GOLDEN / "metrics.jsonl")
+    assert [(record["phase"], record["step"]) for record in records] == [
+        ("teacher", 1),
+        ("teacher", 2),
+        ("train", 3),
+        ("train", 4),
+    ]
+    shutil.copy(GOLDEN / "metrics.jsonl", tmp_path)
+    with journal.Journal(tmp_path, step=3) as again:
+        again.write(records[3])
+    assert (tmp_path / "metrics.jsonl").read_text("utf-8") == (GOLDEN / "metrics.jsonl").read_text("utf-8")
+
+
+def test_the_exported_model_and_its_sidecar(tmp_path):
+    name = "r24-d11-int8.tflite"
+    for file in (name, f"{name}.json"):
+        shutil.copy(GOLDEN / "models" / file, tmp_path)
+    artifact = Artifact.load(tmp_path / name)
+    artifact.write()
+    assert content(artifact.sidecar) == content(GOLDEN / "models" / f"{name}.json")
+    images = np.random.default_rng(5).uniform(-1, 1, (2, 24, 24, 3)).astype(np.float32)
+    assert Runner(artifact.path)(images).shape == (2, 10)
