@@ -40,7 +40,9 @@ setup(
     python_requires=">=3.10,<3.14",
     # tflite/ and launch/ are not packages: a top-level `tflite` would shadow the flatbuffer package of that name.
     packages=find_packages(include=["compofa_tf", "compofa_tf.*"]),
-    package_data={"compofa_tf": ["py.typed", "assets/*", "assets/published/*", "data/*.npz", "data/*.txt"]},
+    package_data={
+        "compofa_tf": ["py.typed", "data/*.npz", "*/*.txt", "published/*.npz", "published/*.json", "reports/*.j2"]
+    },
     install_requires=[
         "absl-py>=1.4,<3",
         "ai-edge-litert>=2.3,<3",
@@ -71,5 +73,5 @@ setup(
             "types-PyYAML>=6",
         ],
     },
-    entry_points={"console_scripts": ["compofa = compofa_tf.cli:main"]},
+    entry_points={"console_scripts": ["compofa = compofa_tf.cli.main:main"]},
 )

@@ -23,10 +23,11 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import compofa_tf as ct  # noqa: E402
-from compofa_tf import files, subnet  # noqa: E402
+from compofa_tf import files  # noqa: E402
 from compofa_tf.deploy import flatbuffer  # noqa: E402
 from compofa_tf.deploy.conversion import convert  # noqa: E402
 from compofa_tf.latency import benchmarking  # noqa: E402
+from compofa_tf.nets import plain  # noqa: E402
 
 VARIANTS = (("stock float32", "float32", False), ("stock int8", "int8", False), ("lowered int8", "int8", True))
 
@@ -57,7 +58,7 @@ def count_macs(model: keras.Model) -> int:
 def networks(size: int) -> dict[str, keras.Model]:
     space = ct.families.mobilenet_v3(width_mult=1.0)
     return {
-        "MobileNetV3 w1.0, largest subnet": subnet.build(space, space.largest(size)),
+        "MobileNetV3 w1.0, largest subnet": plain.build(space, space.largest(size)),
         "keras.applications.MobileNetV3Large": keras.applications.MobileNetV3Large(
             weights=None, input_shape=(size, size, 3), include_preprocessing=False, classifier_activation=None
         ),

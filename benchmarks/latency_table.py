@@ -26,9 +26,10 @@ import numpy as np  # noqa: E402
 
 from compofa_tf import families, files  # noqa: E402
 from compofa_tf.errors import InputError  # noqa: E402
-from compofa_tf.latency.fitting import Check, Validation, fit_correction, spearman  # noqa: E402
+from compofa_tf.latency.correction import Check, Validation, fit_correction  # noqa: E402
 from compofa_tf.latency.table import LatencyTable  # noqa: E402
 from compofa_tf.latency.timings import QUANTILE  # noqa: E402
+from compofa_tf.statistics import spearman  # noqa: E402
 
 LARGEST_ERROR_PERCENT = 5.0
 LEAST_SPEARMAN = 0.99

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from compofa_tf import families
-from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables
-from compofa_tf.latency.benchmarking import processor
-from compofa_tf.search import AccuracyPredictor, Evolution, Front, search
+from compofa_tf.latency.devices.host import processor
+from compofa_tf.published.accuracy_predictor import AccuracyPredictor
+from compofa_tf.published.lookup_tables import latency_from_lookup, published_lookup_tables
+from compofa_tf.searches.evolution import Evolution
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Front
 
 BUDGETS_MS = (15.0, 20.0, 25.0, 30.0)
 SPACES = {

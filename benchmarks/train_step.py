@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from compofa_tf.latency.benchmarking import processor
+from compofa_tf.latency.devices.host import processor
 
 HERE = Path(__file__).resolve().parent
 DEPTHS = ((2, 2, 2, 2, 2), (4, 4, 4, 4, 4), (2, 3, 4, 3, 2), (3, 4, 2, 4, 3))
@@ -38,10 +38,11 @@ def measure_ours(resolution: int, batch: int, threads: int, steps: int) -> dict[
     import tensorflow as tf
 
     from compofa_tf import families
-    from compofa_tf.recipe import OptimizerSettings
-    from compofa_tf.steps import Nesterov, TrainingStep
-    from compofa_tf.supernet import Supernet
-    from compofa_tf.threads import share_cores_for_training
+    from compofa_tf.nets.supernet import Supernet
+    from compofa_tf.recipes.settings import OptimizerSettings
+    from compofa_tf.training.optimizer import Nesterov
+    from compofa_tf.training.step import TrainingStep
+    from compofa_tf.training.threads import share_cores_for_training
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     share_cores_for_training(threads)
@@ -70,10 +71,11 @@ def measure_static(resolution: int, batch: int, threads: int) -> dict[str, float
     import tensorflow as tf
 
     from compofa_tf import families
-    from compofa_tf.recipe import OptimizerSettings
-    from compofa_tf.steps import Nesterov, TrainingStep
-    from compofa_tf.supernet import Supernet
-    from compofa_tf.threads import share_cores_for_training
+    from compofa_tf.nets.supernet import Supernet
+    from compofa_tf.recipes.settings import OptimizerSettings
+    from compofa_tf.training.optimizer import Nesterov
+    from compofa_tf.training.step import TrainingStep
+    from compofa_tf.training.threads import share_cores_for_training
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     share_cores_for_training(threads)

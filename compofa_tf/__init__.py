@@ -5,90 +5,37 @@ Importing this package does not import TensorFlow; the names that need it load i
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from compofa_tf._version import __version__
+from compofa_tf._lazy import face
+from compofa_tf._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from compofa_tf import cost, deploy, families, latency, layers, losses, recipes, schedules
-    from compofa_tf.arch import Arch
-    from compofa_tf.deploy.artifact import Artifact
-    from compofa_tf.deploy.export import export_tflite
-    from compofa_tf.evaluation import evaluate
-    from compofa_tf.interop.checkpoints import import_torch
-    from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
-    from compofa_tf.latency.table import LatencyTable
-    from compofa_tf.recipe import Recipe
-    from compofa_tf.reports import report
-    from compofa_tf.search.accuracy import AccuracyTable
-    from compofa_tf.search.front import Front
-    from compofa_tf.search.searching import search
-    from compofa_tf.space import Space
-    from compofa_tf.subnet import extract
-    from compofa_tf.supernet import Supernet
-    from compofa_tf.training import train
+    from compofa_tf import deploy as deploy
+    from compofa_tf import families as families
+    from compofa_tf import latency as latency
+    from compofa_tf import recipes as recipes
+    from compofa_tf.accuracy.evaluation import evaluate as evaluate
+    from compofa_tf.accuracy.table import AccuracyTable as AccuracyTable
+    from compofa_tf.deploy.artifact import Artifact as Artifact
+    from compofa_tf.deploy.export import export_tflite as export_tflite
+    from compofa_tf.latency.benchmarking import BenchmarkRow as BenchmarkRow
+    from compofa_tf.latency.benchmarking import benchmark as benchmark
+    from compofa_tf.latency.table import LatencyTable as LatencyTable
+    from compofa_tf.nets import layers as layers
+    from compofa_tf.nets.subnet import extract as extract
+    from compofa_tf.nets.supernet import Supernet as Supernet
+    from compofa_tf.published.recognition import import_torch as import_torch
+    from compofa_tf.recipes.recipe import Recipe as Recipe
+    from compofa_tf.reports.page import report as report
+    from compofa_tf.searches.exact import search as search
+    from compofa_tf.searches.front import Front as Front
+    from compofa_tf.space import cost as cost
+    from compofa_tf.space.arch import Arch as Arch
+    from compofa_tf.space.space import Space as Space
+    from compofa_tf.training import losses as losses
+    from compofa_tf.training import schedules as schedules
+    from compofa_tf.training.loop import train as train
 
-_NAMES = {
-    "AccuracyTable": "search.accuracy",
-    "Arch": "arch",
-    "Artifact": "deploy.artifact",
-    "BenchmarkRow": "latency.benchmarking",
-    "Front": "search.front",
-    "LatencyTable": "latency.table",
-    "Recipe": "recipe",
-    "Space": "space",
-    "Supernet": "supernet",
-    "benchmark": "latency.benchmarking",
-    "evaluate": "evaluation",
-    "export_tflite": "deploy.export",
-    "extract": "subnet",
-    "import_torch": "interop.checkpoints",
-    "report": "reports",
-    "train": "training",
-}
-_MODULES = ("cost", "deploy", "families", "latency", "layers", "losses", "recipes", "schedules", "search")
-"""``search`` is a module that can be called."""
-
-__all__ = [
-    "AccuracyTable",
-    "Arch",
-    "Artifact",
-    "BenchmarkRow",
-    "Front",
-    "LatencyTable",
-    "Recipe",
-    "Space",
-    "Supernet",
-    "__version__",
-    "benchmark",
-    "cost",
-    "deploy",
-    "evaluate",
-    "export_tflite",
-    "extract",
-    "families",
-    "import_torch",
-    "latency",
-    "layers",
-    "losses",
-    "recipes",
-    "report",
-    "schedules",
-    "search",
-    "train",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Loads a public name on first use."""
-    if name in _MODULES:
-        return importlib.import_module(f"compofa_tf.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(f"compofa_tf.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'compofa_tf' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """Lists the public names, loaded or not."""
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = face(__name__)
+__all__ += ["__version__"]

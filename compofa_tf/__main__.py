@@ -1,5 +1,5 @@
 """``python -m compofa_tf`` is the command ``compofa``."""
 
-from compofa_tf.cli import main
+from compofa_tf.cli.main import main
 
 main()

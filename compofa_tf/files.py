@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -21,8 +20,8 @@ import numpy as np
 from compofa_tf._version import __version__
 from compofa_tf.errors import InputError
 
-SCHEMA_VERSION = 1
-"""Version of every JSON file that this package writes."""
+SCHEMA_VERSIONS: dict[str, int] = {}
+"""Version of each kind of JSON file that this package writes; of kinds that are not here 1."""
 
 _RECORDED_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
@@ -66,6 +65,11 @@ def _umask() -> int:
     return mask
 
 
+def schema_version(kind: str) -> int:
+    """Returns the version of a kind of file that is written now; older ones are read."""
+    return SCHEMA_VERSIONS.get(kind, 1)
+
+
 def versions() -> dict[str, str]:
     """Returns the installed versions that decide numbers, without importing the packages."""
     found = {"compofa_tf": __version__}
@@ -94,7 +98,7 @@ def write_json(
     """
     header: dict[str, Any] = {
         "kind": kind,
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": schema_version(kind),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "recipe_hash": recipe_hash,
         "versions": versions(),
@@ -123,7 +127,7 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
     if found != kind:
         raise InputError(f"{path} is not a {kind} file. Received: kind={found!r}")
     schema = content.get("schema_version")
-    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+    if not isinstance(schema, int) or schema > schema_version(kind):
         raise InputError(
             f"{path} was written by a newer version of compofa_tf; upgrade to read it. "
             f"Received: schema_version={schema!r}"
@@ -161,24 +165,19 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps two commands from writing to one work directory at a time; ``InputError`` if another one does.
+def interpreted(path: str | os.PathLike[str], *, again: str) -> Iterator[None]:
+    """Says which file cannot be used where the block, which makes something of its content, fails.
 
-    A folder that was made for it and in which nothing was written is removed again.
+    Args:
+      path: The file.
+      again: What to do when a part of it is missing, for example ``"search again"``.
+
+    Raises:
+      InputError: For any error by which Python says that content is not as expected.
     """
-    folder = Path(path)
-    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"Another command is working in {folder}; wait for it or use another --workdir.") from None
-        try:
-            yield
-        finally:
-            if made and [entry.name for entry in folder.iterdir()] == [".lock"]:
-                (folder / ".lock").unlink()
-                for parent in made:
-                    with contextlib.suppress(OSError):
-                        parent.rmdir()
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"{path} lacks {error}; it is damaged, {again}.") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{path} cannot be used: {error}") from error

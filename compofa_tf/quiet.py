@@ -61,7 +61,7 @@ def import_tensorflow_quietly(*, for_training: bool = False) -> None:
         import tensorflow as tf
 
         if for_training:
-            from compofa_tf.threads import share_cores_for_training
+            from compofa_tf.training.threads import share_cores_for_training
 
             share_cores_for_training()
         tf.constant(0)

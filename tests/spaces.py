@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from compofa_tf.space import Space
-from compofa_tf.stages import InvertedStage, ResidualStage, ResidualStem
-from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit
+from compofa_tf.space.stages import InvertedStage, ResidualStage, ResidualStem
+from compofa_tf.space.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit
 
 KINDS = tuple(
     (kernel, coupling) for kernel in ("fixed", "elastic", "residual") for coupling in ("compound", "independent")
@@ -22,7 +22,7 @@ def small_space(kernel: str = "fixed", coupling: str = "compound") -> Space:
     choices = ((1, 2), (2, 3))
     return Space(
         family="small",
-        settings={"kernel": kernel, "coupling": coupling},
+        arguments={"kernel": kernel, "coupling": coupling},
         stem=(
             ConvUnit("stem", 3, 8, 3, 2, "hard_swish"),
             BlockUnit("first", 8, 8, 8, 3, 1, "relu", shortcut=True, expansion=False),
@@ -49,7 +49,7 @@ def _residual(coupling: str) -> Space:
     choices = ((0, 0.5), (1, 0.75))
     return Space(
         family="small",
-        settings={"kernel": "residual", "coupling": coupling},
+        arguments={"kernel": "residual", "coupling": coupling},
         stem=(),
         stages=(
             ResidualStem((8, 16), stem, (2, 1), ((0, 0), (2, 0))),

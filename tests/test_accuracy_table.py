@@ -12,8 +12,9 @@ import types
 import pytest
 
 from compofa_tf import families, files
+from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
-from compofa_tf.search import AccuracyRecord, AccuracyTable, wilson_interval
+from compofa_tf.statistics import wilson_interval
 
 SPACE = families.mobilenet_v3(classes=10, input_size=32)
 HEADER = {"data": "digits", "split": "val", "images": 200, "calibration_images": 64, "recipe_hash": "0123456789abcdef"}
@@ -184,14 +185,14 @@ def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_measure_hands_everything_to_the_evaluation(monkeypatch):
     seen = {}
-    module = types.ModuleType("compofa_tf.evaluation")
+    module = types.ModuleType("compofa_tf.accuracy.measuring")
 
     def measure_accuracy(net, **arguments):
         seen.update(arguments, net=net)
         return table_with(2)
 
     module.measure_accuracy = measure_accuracy
-    monkeypatch.setitem(sys.modules, "compofa_tf.evaluation", module)
+    monkeypatch.setitem(sys.modules, "compofa_tf.accuracy.measuring", module)
     table = AccuracyTable.measure("net", data="data", resolutions=(32,), path="p", recipe_hash="h", progress=False)
     assert len(table) == 1
     assert seen["net"] == "net" and seen["data"] == "data" and seen["resolutions"] == (32,) and seen["path"] == "p"
@@ -199,6 +200,8 @@ def test_measure_hands_everything_to_the_evaluation(monkeypatch):
 
 
 def test_search_imports_without_tensorflow():
-    code = "import sys, compofa_tf.search as s; print(*{'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, compofa_tf.accuracy.table as s; print(*{'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
     assert done.stdout.strip() == ""

@@ -13,7 +13,8 @@ from keras import layers
 from compofa_tf.deploy.conversion import convert
 from compofa_tf.errors import InputError
 from compofa_tf.latency import benchmarking
-from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark, time_model, time_models
+from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
+from compofa_tf.latency.devices.host import time_model, time_models
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from spaces import small_space
 
-from compofa_tf import blocks
-from compofa_tf.units import BlockUnit, unit_ops
+from compofa_tf.nets.elastic import ElasticUnit
+from compofa_tf.nets.plain import StockOps
+from compofa_tf.nets.topology import compute
+from compofa_tf.space.units import BlockUnit, unit_costs
 
 SPACE = small_space("elastic", "independent")
 SLOTS = {slot.name: slot for slot in SPACE.slots}
 
 
-def elastic(name: str, **settings) -> blocks.ElasticUnit:
-    return blocks.ElasticUnit(SLOTS[name], epsilon=1e-5, **settings)
+def elastic(name: str, **settings) -> ElasticUnit:
+    return ElasticUnit(SLOTS[name], epsilon=1e-5, **settings)
 
 
 def test_weights_are_as_large_as_the_largest_option():
@@ -37,7 +39,7 @@ def test_weights_are_as_large_as_the_largest_option():
 
 def test_fixed_kernels_have_no_matrices():
     slot = next(slot for slot in small_space().slots if slot.name == "stage1_block0")
-    names = blocks.ElasticUnit(slot, epsilon=1e-5).variables_by_name()
+    names = elastic.ElasticUnit(slot, epsilon=1e-5).variables_by_name()
     assert "depth/kernel" in names and not any("to" in name.split("/")[1] for name in names)
 
 
@@ -58,10 +60,10 @@ def test_parts_of_one_network_start_differently():
 def test_slices_have_the_shapes_of_the_stock_layers(name):
     layer = elastic(name)
     for unit in filter(None, SLOTS[name].options):
-        for kernel in unit.kernels:
-            weights, norm = layer.sliced(kernel)
-            assert sum(w.size for w in weights) + sum(v.size for v in norm[:2]) == kernel.params
-            assert len(norm) == 4 * kernel.norm
+        for part in unit.parts:
+            weights, norm = layer.sliced(part)
+            assert sum(w.size for w in weights) + sum(v.size for v in norm[:2]) == part.params
+            assert len(norm) == 4 * part.norm
             assert all(isinstance(array, np.ndarray) for array in (*weights, *norm))
 
 
@@ -69,8 +71,8 @@ def test_slices_have_the_shapes_of_the_stock_layers(name):
 def test_plain_units_have_the_shapes_and_parameters_of_the_description(name):
     for unit in filter(None, SLOTS[name].options):
         inputs = keras.Input((9, 13, unit.in_channels))
-        outputs = blocks.run(unit, blocks.PlainKit(unit.name, epsilon=1e-5), inputs)
-        ops, height, width = unit_ops(unit, 9, 13)
+        outputs = compute(unit, StockOps(unit.name, epsilon=1e-5), inputs)
+        ops, height, width = unit_costs(unit, 9, 13)
         assert outputs.shape == (None, height, width, unit.out_channels)
         model = keras.Model(inputs, outputs)
         assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == sum(op.params for op in ops)

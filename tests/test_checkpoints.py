@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from compofa_tf import checkpoints
-from compofa_tf.checkpoints import Checkpoint
 from compofa_tf.errors import InputError
+from compofa_tf.training import checkpoints
+from compofa_tf.training.checkpoints import Checkpoint
 
 OWNER: dict[str, str | int] = {"recipe_hash": "abc", "space": "def", "training_images": 64}
 

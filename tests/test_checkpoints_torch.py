@@ -13,11 +13,12 @@ import pytest
 from torch_checkpoints import case_of, logits_of, saved, small_state, torch_tensors_of
 
 import compofa_tf as ct
-from compofa_tf import cli, families
+from compofa_tf import families
+from compofa_tf.cli import main
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import recognise, with_matrices
-from compofa_tf.interop.names import state_from_torch
-from compofa_tf.interop.torch_files import read_checkpoint
+from compofa_tf.published.recognition import recognise, with_matrices
+from compofa_tf.published.torch_files import read_checkpoint
+from compofa_tf.published.torch_names import state_from_torch
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
@@ -80,8 +81,8 @@ def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
     """Named classes from a folder of images; then every command finds what a training would have left."""
     from PIL import Image
 
-    from compofa_tf.interop.importing import import_checkpoint
-    from compofa_tf.workdir import WorkDir
+    from compofa_tf.pipeline.importing import import_checkpoint
+    from compofa_tf.pipeline.run import Run
 
     for split, number in itertools.product(("train", "val"), range(10)):
         folder = tmp_path / "images" / split / f"class{number}"
@@ -92,7 +93,7 @@ def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
     torch.save(state, tmp_path / "small.pth")
     data = f"folder:{tmp_path / 'images'}"
     import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run", data=data)
-    workdir = WorkDir(tmp_path / "run")
+    workdir = Run(tmp_path / "run")
     assert workdir.space == net.space == workdir.recipe.space.build(classes=10)
     assert workdir.labels == [f"class{number}" for number in range(10)]
     assert workdir.normalization["name"] == "imagenet"
@@ -110,8 +111,8 @@ def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
 def test_importing_without_data_numbers_the_labels(tmp_path):
     _, state = small_state()
     torch.save(state, tmp_path / "small.pth")
-    code = cli.run(
-        cli.parse(["compofa", "import-torch", str(tmp_path / "small.pth"), "--workdir", str(tmp_path / "run")])
+    code = main.run(
+        main.parse(["compofa", "import-torch", str(tmp_path / "small.pth"), "--workdir", str(tmp_path / "run")])
     )
     assert code == 0
     content = json.loads((tmp_path / "run" / "supernet" / "supernet.json").read_text())
@@ -121,7 +122,9 @@ def test_importing_without_data_numbers_the_labels(tmp_path):
 
 def test_what_cannot_be_imported_leaves_nothing(tmp_path, capsys):
     (tmp_path / "x.pth").write_bytes(b"no checkpoint")
-    code = cli.run(cli.parse(["compofa", "import-torch", str(tmp_path / "x.pth"), "--workdir", str(tmp_path / "run")]))
+    code = main.run(
+        main.parse(["compofa", "import-torch", str(tmp_path / "x.pth"), "--workdir", str(tmp_path / "run")])
+    )
     assert code == 1
     assert "no PyTorch checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

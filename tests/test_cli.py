@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import workdirs
 
-from compofa_tf import cli
+from compofa_tf.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,8 +31,8 @@ def compofa(*arguments, cwd=None, **environment):
 
 def fails(capsys, *arguments):
     """Runs a command in this process; returns its one line of error."""
-    options = cli.parse(["compofa", *map(str, arguments)])
-    assert cli.run(options) == 1
+    options = main.parse(["compofa", *map(str, arguments)])
+    assert main.run(options) == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("compofa: error: ")
@@ -59,8 +58,8 @@ def test_search_runs_without_tensorflow(tmp_path):
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('TensorFlow must not be imported here')")
     code = (
-        f"import sys; sys.path[:0] = [{str(blocked.parent)!r}, {str(ROOT)!r}]; from compofa_tf import cli; "
-        f"sys.exit(cli.run(cli.parse(['compofa', 'search', '--workdir', {str(tmp_path)!r}])))"
+        f"import sys; sys.path[:0] = [{str(blocked.parent)!r}, {str(ROOT)!r}]; from compofa_tf.cli import main as cli; "
+        f"sys.exit(main.run(main.parse(['compofa', 'search', '--workdir', {str(tmp_path)!r}])))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -71,7 +70,7 @@ def test_an_existing_front_is_kept_unless_told(tmp_path, capsys):
     (tmp_path / "front.json").write_text("mine")
     assert "--overwrite" in fails(capsys, "search", "--workdir", tmp_path)
     assert (tmp_path / "front.json").read_text() == "mine"
-    assert cli.run(cli.parse(["compofa", "search", "--workdir", str(tmp_path), "--overwrite"])) == 0
+    assert main.run(main.parse(["compofa", "search", "--workdir", str(tmp_path), "--overwrite"])) == 0
 
 
 def test_budget_below_the_fastest_member_names_it(tmp_path, capsys):
@@ -135,16 +134,6 @@ def test_read_only_work_directory_is_one_line(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
     assert "Permission denied" in fails(capsys, "search", "--workdir", tmp_path)
-
-
-def test_two_commands_do_not_write_to_one_work_directory(tmp_path):
-    from compofa_tf.errors import InputError
-    from compofa_tf.files import locked
-
-    with locked(tmp_path), pytest.raises(InputError, match="Another command"), locked(tmp_path):
-        pass
-    with locked(tmp_path):
-        pass
 
 
 def test_space_and_recipes_tell_without_tensorflow():

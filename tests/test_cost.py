@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from compofa_tf import cost, families
+from compofa_tf import families
+from compofa_tf.space import cost
 
 OFA = {"kernel": "elastic", "coupling": "independent"}
 REFERENCES = {

@@ -10,7 +10,7 @@ from PIL import Image
 from compofa_tf import data as ct_data
 from compofa_tf.data import Normalization, dataset, images, pipelines, resizing
 from compofa_tf.errors import InputError
-from compofa_tf.recipe import DataSettings
+from compofa_tf.recipes.settings import DataSettings
 
 SETTINGS = DataSettings(min_scale=0.25)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from compofa_tf import data as ct_data
 from compofa_tf.data import images
 from compofa_tf.errors import InputError
-from compofa_tf.recipe import DataSettings
+from compofa_tf.recipes.settings import DataSettings
 
 SETTINGS = DataSettings(val_fraction=0.25, max_bad_share=0.5)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from compofa_tf import demo
+from compofa_tf.pipeline import demo
 
 
 @pytest.mark.slow

@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 from spaces import small_space
 
-from compofa_tf import evaluation, families, subnet
+from compofa_tf import families
+from compofa_tf.accuracy import evaluation
+from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError
-from compofa_tf.search.accuracy import AccuracyTable
-from compofa_tf.supernet import Supernet
+from compofa_tf.nets import subnet
+from compofa_tf.nets.supernet import Supernet
 
 
 class FakeData:

@@ -39,7 +39,7 @@ def norm(x):
 
 
 def tiny_net(*, activation="hard_silu", se=True):
-    """A small MobileNetV3 as subnet.build writes it, stride 2 with explicit padding included."""
+    """A small MobileNetV3 as plain.build writes it, stride 2 with explicit padding included."""
     act = layers.Activation
     inputs = keras.Input((SIDE, SIDE, 3), name="images")
     x = layers.ZeroPadding2D(1)(inputs)

@@ -10,9 +10,9 @@ from torch_checkpoints import case_of, logits_of, saved, small_state, static_sta
 import compofa_tf as ct
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import recognise
-from compofa_tf.interop.torch_files import read_checkpoint
-from compofa_tf.units import make_divisible
+from compofa_tf.published.recognition import recognise
+from compofa_tf.published.torch_files import read_checkpoint
+from compofa_tf.space.units import make_divisible
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 

@@ -10,7 +10,7 @@ from tiny import tiny_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.units import BlockUnit
+from compofa_tf.space.units import BlockUnit
 
 SIZES = {32: 4, 64: 4, 224: 7}
 """Side of the last feature map at the nominal image side."""
@@ -72,7 +72,7 @@ def test_own_strides_replace_those_of_the_input_size():
     assert space.stem[0].stride == 2
     assert [stage.stride for stage in space.stages] == [1, 2, 2, 1, 2]
     assert last_map(space, 64) == (4, 4)
-    assert families.Space.from_json(space.to_json()) == space
+    assert families.from_json(space.to_json()) == space
 
 
 def test_the_same_network_has_one_description():

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from tiny import tiny
 
-from compofa_tf import checkpoints, cost, families, journal
+from compofa_tf import families
+from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.runtime import Runner
 from compofa_tf.latency.table import LatencyTable
-from compofa_tf.recipe import Recipe
-from compofa_tf.sampling import archs_at
-from compofa_tf.search.accuracy import AccuracyTable
-from compofa_tf.search.front import Front
-from compofa_tf.search.searching import search
-from compofa_tf.space import Space
-from compofa_tf.supernet import Supernet
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Front
+from compofa_tf.space import cost
+from compofa_tf.space.sampling import archs_at
+from compofa_tf.training import checkpoints, metrics
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADER = ("created", "versions")
@@ -47,7 +48,7 @@ def digest(lines) -> str:
 @pytest.mark.parametrize("wanted", SPACES, ids=[f"{case['family']}-{i}" for i, case in enumerate(SPACES)])
 def test_spaces(wanted):
     space = families.get(wanted["family"], **wanted["settings"])
-    assert space == Space.from_json(wanted["space"])
+    assert space == families.from_json(wanted["space"])
     assert (space.to_json(), space.fingerprint) == (wanted["space"], wanted["fingerprint"])
     assert (str(space.size), space.code_size) == (wanted["size"], wanted["code_size"])
     assert [slot.name for slot in space.slots] == wanted["slots"]
@@ -133,7 +134,7 @@ def test_the_checkpoint(tmp_path):
 
 
 def test_the_metrics(tmp_path):
-    records = journal.read(GOLDEN / "metrics.jsonl")
+    records = metrics.read(GOLDEN / "metrics.jsonl")
     assert [(record["phase"], record["step"]) for record in records] == [
         ("teacher", 1),
         ("teacher", 2),
@@ -141,7 +142,7 @@ def test_the_metrics(tmp_path):
         ("train", 4),
     ]
     shutil.copy(GOLDEN / "metrics.jsonl", tmp_path)
-    with journal.Journal(tmp_path, step=3) as again:
+    with metrics.Journal(tmp_path, step=3) as again:
         again.write(records[3])
     assert (tmp_path / "metrics.jsonl").read_text("utf-8") == (GOLDEN / "metrics.jsonl").read_text("utf-8")
 

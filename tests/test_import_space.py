@@ -10,8 +10,8 @@ import workdirs
 
 from compofa_tf import families, recipes
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import with_matrices
-from compofa_tf.interop.given import given_space
+from compofa_tf.pipeline.given import given_space
+from compofa_tf.published.recognition import with_matrices
 
 
 def tensors_of(space, *, matrices=False):

@@ -11,15 +11,16 @@ import pytest
 from torch_checkpoints import small_state, static_state
 
 import compofa_tf as ct
-from compofa_tf import cli, families
+from compofa_tf import families
+from compofa_tf.cli import main
 from compofa_tf.errors import InputError
-from compofa_tf.workdir import WorkDir
+from compofa_tf.pipeline.run import Run
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
 
 def run(*words):
-    return cli.run(cli.parse(["compofa", *map(str, words)]))
+    return main.run(main.parse(["compofa", *map(str, words)]))
 
 
 def refused(capsys, *words):
@@ -65,7 +66,7 @@ def test_the_same_weights_as_every_kind_of_space(checkpoint, tmp_path):
         workdir = tmp_path / str(number)
         assert run("import-torch", checkpoint, "--workdir", workdir, "--space", text) == 0
         net = ct.Supernet.load(workdir)
-        assert net.space == WorkDir(workdir).recipe.space.build(classes=10)
+        assert net.space == Run(workdir).recipe.space.build(classes=10)
         same = net.space.arch(depths=arch.depths, expands=arch.expands, kernels=arch.kernels, resolution=64)
         np.testing.assert_allclose(net(x, same), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -117,8 +118,8 @@ def test_images_without_classes_calibrate_and_measure_no_accuracy(checkpoint, tm
     source = photos(tmp_path / "photos")
     workdir = tmp_path / "run"
     assert run("import-torch", checkpoint, "--workdir", workdir, "--data", source) == 0
-    assert WorkDir(workdir).labels == [str(number) for number in range(10)]
-    data = WorkDir(workdir).load_data()
+    assert Run(workdir).labels == [str(number) for number in range(10)]
+    data = Run(workdir).load_data()
     assert (data.classes, data.train_size, data.val_size, data.name) == (0, 12, 0, "photos")
     ((images, _),) = data.calibration(resolution=32, batch_size=16, count=100)
     assert images.shape == (12, 32, 32, 3)
@@ -160,11 +161,11 @@ def test_from_checkpoint_to_int8_with_the_published_predictor(tmp_path):
     ct.Supernet(space, seed=1).save(
         tmp_path / "run" / "supernet", labels=[], normalization={"mean": [0.5] * 3, "std": [0.25] * 3}
     )
-    from compofa_tf.interop.importing import _recipe_of
+    from compofa_tf.pipeline.importing import _recipe_of
 
     chosen = ["accuracy.resolutions=128", f"data.source={photos(tmp_path / 'photos')}", *SMALL[1:]]
     _recipe_of(space).override(chosen).save(tmp_path / "run" / "recipe.json")
-    workdir = WorkDir(tmp_path / "run")
+    workdir = Run(tmp_path / "run")
     for words in (
         ("measure", "--latency"),
         ("search", "--accuracy", "published", "--budget-ms", "1000"),
@@ -201,7 +202,7 @@ def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint
     assert "--sample" in refused(capsys, "measure", *named, "--accuracy")
     assert run("measure", *named, "--accuracy", "--sample", "3") == 0
     content = json.loads((tmp_path / "run" / "accuracy" / "val.json").read_text())
-    assert content["covered"] == {"measured": 3, "of": WorkDir(tmp_path / "run").space.size}
+    assert content["covered"] == {"measured": 3, "of": Run(tmp_path / "run").space.size}
     assert run("measure", *named, "--latency") == 0
     assert run("search", *named, "--budget-ms", "1000") == 0
     front = json.loads((tmp_path / "run" / "front.json").read_text())
@@ -218,7 +219,7 @@ def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint
 def test_an_extracted_subnet_is_measured_searched_and_exported_alone(reference, tmp_path, capsys):
     state, arch = static_state(reference)
     torch.save({"state_dict": state}, tmp_path / "static.pth")
-    workdir = WorkDir(tmp_path / "run")
+    workdir = Run(tmp_path / "run")
     more = settings("accuracy.resolutions=64,96", "deploy.calibration_images=12")
     source = ("--data", photos(tmp_path / "photos"))
     assert run("import-torch", tmp_path / "static.pth", "--workdir", workdir.path, *source, *more) == 0

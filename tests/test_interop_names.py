@@ -10,9 +10,9 @@ from spaces import KINDS, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.checkpoints import recognise
-from compofa_tf.interop.names import plain, state_from_torch
-from compofa_tf.units import BlockUnit
+from compofa_tf.published.recognition import recognise
+from compofa_tf.published.torch_names import plain, state_from_torch
+from compofa_tf.space.units import BlockUnit
 
 SPACES = {kind: families.mobilenet_v3(kernel=kind[0], coupling=kind[1]) for kind in KINDS if kind[0] != "residual"}
 
@@ -22,8 +22,8 @@ def shapes(space) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for slot in space.slots:
         for unit in filter(None, slot.options):
-            for k in unit.kernels:
-                name = f"{slot.name}/{k.part}"
+            for k in unit.parts:
+                name = f"{slot.name}/{k.name}"
                 kernel = {
                     "conv": (k.size, k.size, k.in_channels, k.out_channels),
                     "depthwise": (k.size, k.size, k.out_channels, 1),

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from spaces import KINDS, small_space
 
-from compofa_tf import cost, families
+from compofa_tf import families
 from compofa_tf.errors import InputError, NotCoveredError
-from compofa_tf.latency import devices
-from compofa_tf.latency.fitting import Check, Correction, Validation, fit_correction, spearman
-from compofa_tf.latency.plan import Plan, covering_archs
+from compofa_tf.latency.correction import Check, Correction, Validation, fit_correction, spearman
+from compofa_tf.latency.devices import host
+from compofa_tf.latency.plan import MeasurementPlan
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import SPREAD_BOUND, Timing
-from compofa_tf.space import Arch
+from compofa_tf.space import Arch, cost
+from compofa_tf.space.pieces import covering_archs
 
 SPACE = families.mobilenet_v3(width_mult=0.25, classes=10, input_size=32)
 DATE = "2026-11-22T12:00:00+00:00"
@@ -33,7 +34,7 @@ def timing(ms, **changes):
 def filled(space=SPACE, resolutions=(24, 32), **changes):
     """A table whose pieces take as many ms as their keys decide, 0.1 to 1.1."""
     table = LatencyTable(space, resolutions=resolutions, **changes)
-    for key in Plan.of(space, resolutions=resolutions).pieces:
+    for key in MeasurementPlan.of(space, resolutions=resolutions).pieces:
         table.add(key, timing(0.1 + sum(key.encode()) % 997 / 997))
     return table
 
@@ -46,7 +47,7 @@ def plain_sum(table, arch):
 
 
 def test_compound_space_has_17_pieces_per_resolution():
-    one, two = (Plan.of(SPACE, resolutions=sides, fit=0) for sides in ((32,), (24, 32)))
+    one, two = (MeasurementPlan.of(SPACE, resolutions=sides, fit=0) for sides in ((32,), (24, 32)))
     assert len(one.pieces) == 17 and len(two.pieces) == 34
     assert one.fit == one.validate == ()
 
@@ -55,12 +56,12 @@ def test_compound_space_has_17_pieces_per_resolution():
 def test_pieces_are_those_of_all_members(kernel, coupling):
     space = small_space(kernel, coupling)
     everything = {piece.key for arch in space.enumerate(resolutions=(16, 32)) for piece in space.pieces(arch)}
-    assert set(Plan.of(space, resolutions=(16, 32)).pieces) == everything
+    assert set(MeasurementPlan.of(space, resolutions=(16, 32)).pieces) == everything
 
 
 def test_huge_spaces_are_not_enumerated():
     space = families.mobilenet_v3(kernel="elastic", coupling="independent")
-    pieces = Plan.of(space, resolutions=(224,)).pieces
+    pieces = MeasurementPlan.of(space, resolutions=(224,)).pieces
     assert space.size > 10**19 and len(list(covering_archs(space, 224))) == 9
     rng = np.random.default_rng(0)
     drawn = {piece.key for _ in range(100) for piece in space.pieces(space.sample(rng, resolution=224))}
@@ -68,22 +69,22 @@ def test_huge_spaces_are_not_enumerated():
 
 
 def test_equal_pieces_of_two_resolutions_are_one():
-    plan = Plan.of(SPACE, resolutions=(31, 32))  # stride 2 on 31 and on 32 pixels gives 16
+    plan = MeasurementPlan.of(SPACE, resolutions=(31, 32))  # stride 2 on 31 and on 32 pixels gives 16
     assert 17 < len(plan.pieces) < 34
 
 
 def test_fit_and_validation_are_disjoint_and_seeded():
-    plan = Plan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=3)
+    plan = MeasurementPlan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=3)
     assert (len(plan.fit), len(plan.validate)) == (6, 20) and not set(plan.fit) & set(plan.validate)
     assert (plan.fit[0], plan.fit[-1]) == (SPACE.smallest(24), SPACE.largest(32))
     assert {arch.resolution for arch in plan.validate} == {24, 32}
-    assert Plan.of(SPACE, resolutions=(32, 24), fit=6, validate=20, seed=3) == plan
-    assert Plan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=4).validate != plan.validate
-    assert Plan.of(SPACE, resolutions=(24, 32), fit=6, validate=4, seed=3).fit == plan.fit
+    assert MeasurementPlan.of(SPACE, resolutions=(32, 24), fit=6, validate=20, seed=3) == plan
+    assert MeasurementPlan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=4).validate != plan.validate
+    assert MeasurementPlan.of(SPACE, resolutions=(24, 32), fit=6, validate=4, seed=3).fit == plan.fit
 
 
 def test_whole_subnets_lie_evenly_over_the_range():
-    plan = Plan.of(SPACE, resolutions=(32,), fit=6, validate=20)
+    plan = MeasurementPlan.of(SPACE, resolutions=(32,), fit=6, validate=20)
     for archs, allowed in ((plan.fit, 0.05), (plan.validate, 0.05)):
         macs = np.array([cost.macs(SPACE, arch) for arch in archs], float)
         span = macs[-1] - macs[0]
@@ -92,17 +93,17 @@ def test_whole_subnets_lie_evenly_over_the_range():
 
 
 def test_a_space_with_fewer_members_than_wanted():
-    plan = Plan.of(small_space(), resolutions=(16,), fit=3, validate=20)
+    plan = MeasurementPlan.of(small_space(), resolutions=(16,), fit=3, validate=20)
     assert (len(plan.fit), len(plan.validate)) == (3, 1)
 
 
 def test_given_archs_decide_pieces_and_resolutions():
     archs = [SPACE.arch(depths=d, resolution=32) for d in ((2, 3, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 2, 2, 4))]
-    plan = Plan.of(SPACE, archs=archs, fit=2, validate=9)
+    plan = MeasurementPlan.of(SPACE, archs=archs, fit=2, validate=9)
     assert plan.resolutions == (32,) and len(plan.pieces) == 9
     assert plan.fit == (archs[1], archs[2]) and plan.validate == (archs[0],)
     with pytest.raises(InputError, match=r"archs must be of the resolutions \[24\]. Received: r32-d23222"):
-        Plan.of(SPACE, archs=archs, resolutions=(24,))
+        MeasurementPlan.of(SPACE, archs=archs, resolutions=(24,))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_given_archs_decide_pieces_and_resolutions():
 )
 def test_impossible_plans(arguments, message):
     with pytest.raises(InputError, match=message):
-        Plan.of(SPACE, **arguments)
+        MeasurementPlan.of(SPACE, **arguments)
 
 
 # Prediction
@@ -165,7 +166,7 @@ def test_members_of_other_spaces_are_refused():
     table.predict(SPACE.smallest(32))
     foreign = small_space().smallest(32)
     for arch in (foreign, Arch((2,) * 5, (9,) * 20, (3,) * 20, 32), Arch((2,) * 5, (3,) * 20, (3,) * 19, 32)):
-        with pytest.raises(InputError, match="no such member"):
+        with pytest.raises(InputError, match="no such subnet"):
             table.predict(arch)
 
 
@@ -329,11 +330,11 @@ def test_damaged_values_are_refused_in_one_sentence(tmp_path, where, value, mess
 
 
 def test_the_machine_is_described():
-    found = devices.describe()
-    assert set(devices.DECISIVE) <= set(found) and found["cores"] >= 1 and found["device"] == "host"
+    found = host.describe()
+    assert set(host.DECISIVE) <= set(found) and found["cores"] >= 1 and found["device"] == "host"
     json.dumps(found, allow_nan=False)
     with pytest.raises(InputError, match="only device 'host'"):
-        devices.describe("pixel6")
+        host.describe("pixel6")
 
 
 def test_reading_a_table_does_not_import_tensorflow(tmp_path):

@@ -13,8 +13,9 @@ from compofa_tf import families
 from compofa_tf.deploy import flatbuffer
 from compofa_tf.deploy.runtime import fully_accelerated
 from compofa_tf.errors import InputError
-from compofa_tf.latency import devices, timing
-from compofa_tf.latency.plan import Plan
+from compofa_tf.latency import measuring
+from compofa_tf.latency.devices import host
+from compofa_tf.latency.plan import MeasurementPlan
 from compofa_tf.latency.table import LatencyTable
 
 SPACE = families.mobilenet_v3(width_mult=0.25, classes=10, input_size=32)
@@ -65,8 +66,8 @@ class FakeMachine:
 @pytest.fixture
 def machine(monkeypatch):
     fake = FakeMachine()
-    monkeypatch.setattr(timing, "_convert", fake.convert)
-    monkeypatch.setattr(timing, "time_models", fake.time_models)
+    monkeypatch.setattr(measuring, "_convert", fake.convert)
+    monkeypatch.setattr(measuring, "time_models", fake.time_models)
     return fake
 
 
@@ -80,7 +81,7 @@ def test_everything_is_converted_once_and_visited_until_it_has_its_runs(machine)
     assert len(machine.converted) == len(set(machine.converted)) == 17 + 4 + 5
     assert [sorted(names) for names in machine.calls] == [sorted(machine.converted)] * 3  # visits of 50, 50 and 20 runs
     assert machine.calls[0] != machine.calls[1]  # another order in every visit
-    assert set(table.entries) == set(Plan.of(SPACE, resolutions=(32,)).pieces)
+    assert set(table.entries) == set(MeasurementPlan.of(SPACE, resolutions=(32,)).pieces)
     assert {(t.runs, len(t.turn_ms)) for t in (*table.entries.values(), *table.subnets.values())} == {(120, 24)}
     assert (table.precision, table.threads, table.device) == ("int8", 1, "host")
     assert table.conditions["processor"] and not table.noisy
@@ -118,7 +119,7 @@ def test_noise_that_stays_is_marked_and_told(machine, capsys):
     machine.busy_calls = 99
     table = measure(runs=50, repeats=3, progress=True)
     assert len(machine.calls) == 6 and len(table.noisy) == 26
-    assert all(timing.noisy for timing in table.entries.values())
+    assert all(measuring.noisy for timing in table.entries.values())
     assert "The machine was busy: 26 of 26 latencies" in capsys.readouterr().out
 
 
@@ -133,10 +134,10 @@ def test_progress_names_the_work_and_the_result(machine, capsys):
 
 
 def test_large_tables_are_timed_in_portions(machine, monkeypatch):
-    monkeypatch.setattr(timing, "_MOST_MODELS", 10)
+    monkeypatch.setattr(measuring, "_MOST_MODELS", 10)
     table = measure(repeats=1)
     assert [len(names) for names in machine.calls] == [10, 10, 6] and len(table.entries) == 17
-    monkeypatch.setattr(timing, "_MOST_BYTES", 1)
+    monkeypatch.setattr(measuring, "_MOST_BYTES", 1)
     machine.calls.clear()
     measure(repeats=1)
     assert [len(names) for names in machine.calls] == [1] * 26
@@ -169,7 +170,7 @@ def test_interrupted_while_converting(machine, tmp_path):
 
 
 def test_interrupted_while_timing(machine, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "_MOST_MODELS", 10)
+    monkeypatch.setattr(measuring, "_MOST_MODELS", 10)
     machine.fail_at_call = 4  # of 3 portions per visit: in the second
     with pytest.raises(KeyboardInterrupt):
         measure(runs=50, path=tmp_path / "t.json")
@@ -213,11 +214,11 @@ def test_other_conditions_are_refused_and_nothing_is_lost(machine, tmp_path, cha
     assert named in str(caught.value) and path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", devices.DECISIVE)
+@pytest.mark.parametrize("name", host.DECISIVE)
 def test_another_machine_or_runtime_is_refused(machine, tmp_path, monkeypatch, name):
     measure(path=tmp_path / "t.json")
-    elsewhere = {**devices.describe(), name: "another"}
-    monkeypatch.setattr(devices, "describe", lambda device: elsewhere)
+    elsewhere = {**host.describe(), name: "another"}
+    monkeypatch.setattr(host, "describe", lambda device: elsewhere)
     with pytest.raises(InputError, match=f"{name}='another' where the file has"):
         measure(path=tmp_path / "t.json")
 
@@ -263,7 +264,7 @@ def test_pieces_are_converted_as_final_models_are(tmp_path):
     table = LatencyTable(space, resolutions=(16,))
     stage = space.pieces(space.largest(16))[2]  # squeeze-and-excite, hard swish, shortcuts
     path = tmp_path / "piece.tflite"
-    timing._convert(table, timing._Item(stage.key, stage), path)
+    measuring._convert(table, measuring._Item(stage.key, stage), path)
     contents = flatbuffer.inspect(path)
     assert contents.is_fully_integer and "HARD_SWISH" not in contents.counts
     assert contents.inputs[0].shape == (1, stage.height, stage.width, stage.channels)
@@ -279,7 +280,7 @@ def test_random_weights_get_the_statistics_of_their_input():
         x = keras.layers.BatchNormalization()(keras.layers.ZeroPadding2D()(x))
     model = keras.Model(inputs, x)
     images = np.random.default_rng(0).standard_normal((8, 8, 8, 4)).astype(np.float32)
-    timing._settle(model, images)
+    measuring._settle(model, images)
     assert 0.3 < float(np.std(model(images, training=False))) < 3
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from compofa_tf import layers
 from compofa_tf.errors import InputError
+from compofa_tf.nets import layers
 
 RNG = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from compofa_tf import losses
+from compofa_tf.training import losses
 
 
 def log_softmax(logits):

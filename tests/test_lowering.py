@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from compofa_tf import families, subnet
+from compofa_tf import families
 from compofa_tf.deploy.lowering import lower
 from compofa_tf.errors import InputError
+from compofa_tf.nets import plain
 
 INT8 = "litert-cpu-int8"
 
@@ -78,7 +79,7 @@ def block(x, *, middle, out, kernel, stride, se, activation):
 
 
 def mobile_net(rng: np.random.Generator, *, side: int = 16) -> keras.Model:
-    """A random member of what subnet.build makes: stem, blocks, convolution head, classifier."""
+    """A random member of what plain.build makes: stem, blocks, convolution head, classifier."""
     inputs = keras.Input((side, side, 3))
     x = swish(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs)))
     for _ in range(int(rng.integers(1, 4))):
@@ -257,7 +258,7 @@ def test_shared_averages_stay_right():
 @pytest.mark.parametrize("resolution", [32, 40])
 def test_residual_subnets_are_averaged_by_convolutions(resolution):
     space = families.resnet50(width_mult=0.125, classes=10)
-    model = randomize(subnet.build(space, space.arch(depths=(2, 0, 1, 0, 2), resolution=resolution)))
+    model = randomize(plain.build(space, space.arch(depths=(2, 0, 1, 0, 2), resolution=resolution)))
     lowered = lower(model, target=INT8)
     assert not any(isinstance(layer, layers.AveragePooling2D) for layer in lowered.layers)
     assert_same_function(model, lowered)
@@ -265,7 +266,7 @@ def test_residual_subnets_are_averaged_by_convolutions(resolution):
 
 def test_our_own_subnets_need_no_rescale():
     space = families.mobilenet_v3(width_mult=0.35, classes=10, input_size=32)
-    model = randomize(subnet.build(space, space.smallest(32)))
+    model = randomize(plain.build(space, space.smallest(32)))
     lowered = lower(model, target=INT8)
     assert_same_function(model, lowered, rtol=1e-4)  # a dozen blocks amplify float32 rounding
     assert multiplications_by_constant(lowered) == 0

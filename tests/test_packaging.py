@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "compofa_tf"
 SOURCE_FOLDERS = ("compofa_tf", "tests", "benchmarks", "examples", "launch", "tflite", "docs")
 
-LIGHT_PACKAGES = ("families", "recipes", "search")
+LIGHT_PACKAGES = ("cli", "families", "recipes", "reports", "searches", "space")
 LIGHT_MODULES = (
     "compofa_tf",
-    *("compofa_tf." + name for name in ("errors", "files", "arch", "space", "cost", "recipe", "schedules")),
-    *("compofa_tf." + name for name in ("latency.table", "latency.devices", "reports", "cli")),
+    *("compofa_tf." + name for name in ("errors", "files", "statistics", "training.schedules", "accuracy.table")),
+    *("compofa_tf." + name for name in ("latency.table", "latency.devices.host")),
     *(
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for package in LIGHT_PACKAGES
@@ -174,4 +174,4 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path):
     ours = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
     assert {name for name in names if ".dist-info/" not in name} == {n for n in ours if "__pycache__" not in n}
     assert any(name.endswith("LICENSE") for name in names)
-    assert "compofa = compofa_tf.cli:main" in entry_points
+    assert "compofa = compofa_tf.cli.main:main" in entry_points

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compofa_tf import cli
+from compofa_tf.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(path for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
@@ -42,7 +42,7 @@ def commands():
 @pytest.mark.parametrize("words", commands())
 def test_commands_of_the_documents_parse(words):
     if "-h" not in words and "--help" not in words:
-        assert callable(cli.parse(words).command)
+        assert callable(main.parse(words).command)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)

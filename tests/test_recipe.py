@@ -9,17 +9,17 @@ import sys
 
 import pytest
 
-from compofa_tf import recipe as recipe_module
 from compofa_tf import recipes
 from compofa_tf.errors import InputError
-from compofa_tf.recipe import (
+from compofa_tf.recipes import recipe as recipe_module
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.recipes.settings import (
     AccuracySettings,
     DataSettings,
     DeploySettings,
     LatencySettings,
     OptimizerSettings,
-    Phase,
-    Recipe,
+    PhaseSettings,
     SearchSettings,
     SpaceSettings,
 )
@@ -30,8 +30,8 @@ def make(**changes) -> Recipe:
         "name": "test",
         "space": SpaceSettings(width_mult=0.25, input_size=32),
         "data": DataSettings(resolutions=(24, 32), batch_size=8),
-        "teacher": Phase(epochs=1, learning_rate=1.0, subnets=1, kd_ratio=0),
-        "train": Phase(epochs=2, learning_rate=0.5, warmup_epochs=0.5),
+        "teacher": PhaseSettings(epochs=1, learning_rate=1.0, subnets=1, kd_ratio=0),
+        "train": PhaseSettings(epochs=2, learning_rate=0.5, warmup_epochs=0.5),
         **changes,
     }
     return Recipe(**settings)
@@ -39,7 +39,7 @@ def make(**changes) -> Recipe:
 
 def test_json_round_trip_keeps_recipe_and_hash():
     recipe = make(
-        shrink=(Phase(epochs=1, learning_rate=0.1, depths=(3, 4)),), search=SearchSettings(budgets_ms=(1.5, 2))
+        shrink=(PhaseSettings(epochs=1, learning_rate=0.1, depths=(3, 4)),), search=SearchSettings(budgets_ms=(1.5, 2))
     )
     again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
     assert again == recipe
@@ -65,7 +65,7 @@ def test_hash_does_not_depend_on_how_numbers_were_written():
 
 
 def test_hash_differs_for_every_setting():
-    recipe = make(shrink=(Phase(epochs=1, learning_rate=0.1),))
+    recipe = make(shrink=(PhaseSettings(epochs=1, learning_rate=0.1),))
     changes = ["seed=1", "name=other", "train.epochs=3", "shrink.0.kd_ratio=0.5", "data.flip=false", "deploy.tries=1"]
     assert len({recipe.hash, *(recipe.override([change]).hash for change in changes)}) == len(changes) + 1
 
@@ -87,7 +87,7 @@ def test_hash_differs_for_every_setting():
     ],
 )
 def test_override_reads_the_annotated_type(assignment, get, value):
-    changed = make(shrink=(Phase(epochs=1, learning_rate=0.1),)).override([assignment])
+    changed = make(shrink=(PhaseSettings(epochs=1, learning_rate=0.1),)).override([assignment])
     assert get(changed) == value
     assert type(get(changed)) is type(value)
 
@@ -147,13 +147,16 @@ def test_json_is_read_strictly(change, message):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Phase(epochs=1, learning_rate=0), r"learning_rate must be greater than 0"),
-        (lambda: Phase(epochs=1, learning_rate=1, warmup_epochs=2), r"warmup_epochs must be between 0 and epochs=1"),
-        (lambda: Phase(epochs=1, learning_rate=1, subnets=0), r"subnets must be at least 1"),
-        (lambda: Phase(epochs=1, learning_rate=1, expands=(3, 0)), r"expands must be positive"),
-        (lambda: Phase(epochs=1, learning_rate=1, kernels=(-3,)), r"kernels must be positive"),
-        (lambda: Phase(epochs=1, learning_rate=1, sort_channels=-1), r"sort_channels must be at least 0"),
-        (lambda: Phase(epochs=1, learning_rate=float("nan")), r"learning_rate must be a finite number"),
+        (lambda: PhaseSettings(epochs=1, learning_rate=0), r"learning_rate must be greater than 0"),
+        (
+            lambda: PhaseSettings(epochs=1, learning_rate=1, warmup_epochs=2),
+            r"warmup_epochs must be between 0 and epochs=1",
+        ),
+        (lambda: PhaseSettings(epochs=1, learning_rate=1, subnets=0), r"subnets must be at least 1"),
+        (lambda: PhaseSettings(epochs=1, learning_rate=1, expands=(3, 0)), r"expands must be positive"),
+        (lambda: PhaseSettings(epochs=1, learning_rate=1, kernels=(-3,)), r"kernels must be positive"),
+        (lambda: PhaseSettings(epochs=1, learning_rate=1, sort_channels=-1), r"sort_channels must be at least 0"),
+        (lambda: PhaseSettings(epochs=1, learning_rate=float("nan")), r"learning_rate must be a finite number"),
         (lambda: DataSettings(resolutions=()), r"resolutions must be one or more different sides"),
         (lambda: DataSettings(resolutions=(32, 32)), r"different sides"),
         (lambda: DataSettings(batch_size=0), r"batch_size must be at least 1"),
@@ -163,8 +166,11 @@ def test_json_is_read_strictly(change, message):
         (lambda: LatencySettings(threads=0), r"threads must be at least 1"),
         (lambda: SearchSettings(budgets_ms=(-1,)), r"budgets_ms must be positive"),
         (lambda: DeploySettings(precisions=("int4",)), r"precisions must be some of float32, float16, dynamic, int8"),
-        (lambda: make(teacher=Phase(epochs=1, learning_rate=1)), r"teacher phase trains one subnet"),
-        (lambda: make(teacher=Phase(epochs=0, learning_rate=1, subnets=1, kd_ratio=0)), r"needs a trained teacher"),
+        (lambda: make(teacher=PhaseSettings(epochs=1, learning_rate=1)), r"teacher phase trains one subnet"),
+        (
+            lambda: make(teacher=PhaseSettings(epochs=0, learning_rate=1, subnets=1, kd_ratio=0)),
+            r"needs a trained teacher",
+        ),
     ],
 )
 def test_the_impossible_is_rejected(build, message):
@@ -173,7 +179,7 @@ def test_the_impossible_is_rejected(build, message):
 
 
 def test_phases_come_in_order_without_empty_ones():
-    empty, some = Phase(epochs=0, learning_rate=1), Phase(epochs=1, learning_rate=1)
+    empty, some = PhaseSettings(epochs=0, learning_rate=1), PhaseSettings(epochs=1, learning_rate=1)
     assert [name for name, _ in make(shrink=(some, empty, some)).phases] == ["teacher", "shrink.0", "shrink.2", "train"]
 
 

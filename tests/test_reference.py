@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compofa_tf import families, subnet
-from compofa_tf.interop.names import state_from_torch
-from compofa_tf.supernet import Supernet
+from compofa_tf import families
+from compofa_tf.nets import subnet
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.published.torch_names import state_from_torch
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch]) to read the reference checkpoints")
 

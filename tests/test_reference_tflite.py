@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="needs torch (the extra [torch]) to read the
 
 import test_reference as nets
 
-from compofa_tf import subnet
 from compofa_tf.deploy.conversion import convert
 from compofa_tf.deploy.runtime import Runner
+from compofa_tf.nets import subnet
 
 
 @pytest.mark.slow

@@ -20,11 +20,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from compofa_tf import families, layers
-from compofa_tf.interop.names import state_from_torch
-from compofa_tf.recipe import OptimizerSettings
-from compofa_tf.steps import Nesterov, TrainingStep
-from compofa_tf.supernet import Supernet
+from compofa_tf import families
+from compofa_tf.nets import layers
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.published.torch_names import state_from_torch
+from compofa_tf.recipes.settings import OptimizerSettings
+from compofa_tf.training.optimizer import Nesterov
+from compofa_tf.training.step import TrainingStep
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch]) to read the reference checkpoints")
 

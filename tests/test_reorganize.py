@@ -10,8 +10,8 @@ from spaces import images, randomise, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.reorganize import channel_order, sort_channels
-from compofa_tf.supernet import Supernet
+from compofa_tf.nets.channels import channel_order, sort_channels
+from compofa_tf.nets.supernet import Supernet
 
 MOVED = ("expand", "depth", "restore", "reduce", "project")
 
@@ -109,7 +109,7 @@ def published_orders(reference):
 @pytest.fixture(scope="module")
 def published(reference):
     torch = pytest.importorskip("torch", reason="needs torch (the extra [torch]) to read the reference checkpoints")
-    from compofa_tf.interop.names import state_from_torch
+    from compofa_tf.published.torch_names import state_from_torch
 
     tensors = torch.load(reference / "compofa.pth", map_location="cpu", weights_only=True)["state_dict"]
     space = families.mobilenet_v3()

@@ -12,12 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compofa_tf import cost, evidence, families, figures, files, report_tables, reports
+from compofa_tf import families, files
+from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
-from compofa_tf.search import AccuracyRecord, AccuracyTable, search, wilson_interval
-from compofa_tf.units import unit_ops
+from compofa_tf.reports import figures, reading, tables
+from compofa_tf.reports import page as page_module
+from compofa_tf.searches.exact import search
+from compofa_tf.space import cost
+from compofa_tf.space.units import unit_costs
+from compofa_tf.statistics import wilson_interval
 
 SPACE = families.mobilenet_v3(classes=10, input_size=32, width_mult=0.5)
 RESOLUTIONS = (24, 28, 32)
@@ -46,7 +51,7 @@ def fake_timing(ms):
 def piece_macs(piece):
     height, width, macs = piece.height, piece.width, 0
     for unit in piece.units:
-        ops, height, width = unit_ops(unit, height, width)
+        ops, height, width = unit_costs(unit, height, width)
         macs += sum(op.macs for op in ops)
     return macs
 
@@ -153,7 +158,7 @@ def fake_workdir(root, *, precisions=("float32", "int8")):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     root = fake_workdir(tmp_path_factory.mktemp("runs") / "cifar10")
-    return root, reports.report(root).read_text(encoding="utf-8")
+    return root, page_module.report(root).read_text(encoding="utf-8")
 
 
 class Page(html.parser.HTMLParser):
@@ -209,15 +214,15 @@ def test_report_names_every_number_of_the_artifacts(finished):
             sidecar["arch"]["id"],
             sidecar["file"],
             sidecar["sha256"][:12],
-            report_tables.byte_size(sidecar["size_bytes"]),
-            report_tables.short_count(sidecar["macs"]),
+            tables.byte_size(sidecar["size_bytes"]),
+            tables.short_count(sidecar["macs"]),
             f"{100 * accuracy['top1']:.1f} %",
             f"{100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f}",
             f"{100 * sidecar['float_accuracy']['top1']:.1f} %",
-            report_tables.milliseconds(latency["measured"]["ms"]),
-            report_tables.milliseconds(latency["measured"]["p90_ms"]),
-            report_tables.milliseconds(latency["predicted_ms"]),
-            report_tables.difference(100 * (latency["measured"]["ms"] / latency["predicted_ms"] - 1)),
+            tables.milliseconds(latency["measured"]["ms"]),
+            tables.milliseconds(latency["measured"]["p90_ms"]),
+            tables.milliseconds(latency["predicted_ms"]),
+            tables.difference(100 * (latency["measured"]["ms"] / latency["predicted_ms"] - 1)),
             f"{sidecar['budget_ms']:g}",
         ):
             assert part in text, part
@@ -258,14 +263,14 @@ def test_report_follows_light_and_dark_pages(finished):
 
 def test_report_is_deterministic(finished, tmp_path):
     root, page = finished
-    assert reports.report(root, path=tmp_path / "again.html").read_text(encoding="utf-8") == page
+    assert page_module.report(root, path=tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
 def test_predicted_and_measured_never_mix(finished):
     root, _ = finished
-    run = evidence.read_run(root)
+    run = reading.read_run(root)
     front = run.fronts["front.json"]
-    (panel,) = evidence.panels([front], run.artifacts)
+    (panel,) = reading.panels([front], run.artifacts)
     assert len(panel.marks) == 3 and [mark.budget_ms for mark in panel.marks] == list(front.budgets)
     for mark, artifact in zip(panel.marks, (a for a in run.artifacts if a["precision"] == "int8")):
         choice = next(c for c in front.candidates if c.id == mark.label)
@@ -275,8 +280,8 @@ def test_predicted_and_measured_never_mix(finished):
 
 
 def test_unmeasured_choices_are_marked_as_predicted_only(finished):
-    run = evidence.read_run(finished[0])
-    (panel,) = evidence.panels([run.fronts["front.json"]], [])
+    run = reading.read_run(finished[0])
+    (panel,) = reading.panels([run.fronts["front.json"]], [])
     assert len(panel.marks) == 3 and all(mark.predicted and mark.measured is None for mark in panel.marks)
 
 
@@ -284,17 +289,17 @@ def test_unmeasured_choices_are_marked_as_predicted_only(finished):
 
 
 def test_precision_that_was_measured_but_not_searched_gets_its_panel(finished):
-    run = evidence.read_run(finished[0])
-    float32, int8 = evidence.all_fronts(run)
+    run = reading.read_run(finished[0])
+    float32, int8 = reading.all_fronts(run)
     assert [float32.precision, int8.precision] == ["float32", "int8"] and run.problems == []
     assert float32.budgets == () and int8.budgets and int8 is run.fronts["front.json"]
-    panels = evidence.panels([float32, int8], run.artifacts)
+    panels = reading.panels([float32, int8], run.artifacts)
     assert all(len(panel.marks) == 3 for panel in panels)
     assert all(mark.budget_ms is None and mark.measured for mark in panels[0].marks)
 
 
 def test_without_any_front_the_family_is_still_drawn(finished, tmp_path):
-    text = words(reports.report(copy_without(finished[0], tmp_path / "run", "front.json")).read_text())
+    text = words(page_module.report(copy_without(finished[0], tmp_path / "run", "front.json")).read_text())
     assert "no front yet: run compofa search" in text and "float32 on host" in text and "int8 on host" in text
     assert "Best within each budget" not in text
 
@@ -303,12 +308,12 @@ def test_latency_table_that_does_not_fit_becomes_a_problem(finished, tmp_path):
     root = copy_without(finished[0], tmp_path / "run", "nothing")
     other = families.mobilenet_v3(classes=10, input_size=32)
     LatencyTable(other, precision="float32").save(root / "latency" / "host-float32-t1.json")
-    text = words(reports.report(root).read_text())
+    text = words(page_module.report(root).read_text())
     assert "host-float32-t1.json cannot be used: it is of another space" in text and "int8 on host" in text
 
 
 def test_empty_workdir_names_every_missing_stage(tmp_path):
-    text = words(reports.report(tmp_path).read_text())
+    text = words(page_module.report(tmp_path).read_text())
     for what, stage in (
         ("recipe", "train"), ("training curves", "train"), ("accuracy table", "measure"), ("latency table", "measure"),
         ("front", "search"), ("exported model", "export"),
@@ -330,7 +335,7 @@ def test_empty_workdir_names_every_missing_stage(tmp_path):
 )
 def test_each_stage_may_be_missing(finished, tmp_path, missing, named):
     root = copy_without(finished[0], tmp_path / "run", missing)
-    text = words(reports.report(root).read_text())
+    text = words(page_module.report(root).read_text())
     assert named in text and "Accuracy against latency" in text
 
 
@@ -350,7 +355,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(finished, tmp_path):
         path.write_bytes(path.read_bytes()[:-300])
     with open(root / "metrics.jsonl", "a") as metrics:
         metrics.write('not json\n{"phase": "train", "step": 7')
-    text = words(reports.report(root).read_text())
+    text = words(page_module.report(root).read_text())
     assert all(f"{path} is not readable as JSON" in text for path in broken)
     assert "metrics.jsonl has 1 unreadable line;" in text
     assert "Exported files" in text and "no front yet" in text
@@ -358,13 +363,13 @@ def test_damaged_files_are_named_and_the_rest_is_shown(finished, tmp_path):
 
 def test_missing_workdir_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such work directory"):
-        reports.report(tmp_path / "absent")
+        page_module.report(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("strange", [{}, {"latency": None, "accuracy": 3}, {"arch": [], "size_bytes": "big"}])
 def test_sidecars_with_missing_or_strange_keys_do_not_break_the_page(tmp_path, strange):
     files.write_json(tmp_path / "models" / "m.tflite.json", strange, kind="artifact")
-    assert "Exported files" in reports.report(tmp_path).read_text()
+    assert "Exported files" in page_module.report(tmp_path).read_text()
 
 
 def test_hostile_names_are_text(finished, tmp_path):
@@ -382,7 +387,7 @@ def test_hostile_names_are_text(finished, tmp_path):
     (root / "front.json").write_text(json.dumps(front))
     with open(root / "metrics.jsonl", "a") as metrics:
         metrics.write(json.dumps({"phase": hostile, "step": 5, "loss": 1.0, "val_top1": {hostile: 0.5}}) + "\n")
-    page = reports.report(root).read_text()
+    page = page_module.report(root).read_text()
     parsed = Page(page)
     assert parsed.open == [] and "script" not in parsed.tags and "b" not in parsed.tags
     assert hostile in "".join(parsed.text) and all(link.startswith("#") for link in parsed.links)
@@ -397,12 +402,12 @@ def test_budgets_of_another_device_are_not_compared_with_measurements_here(finis
         content = json.loads(path.read_text())
         content["latency"]["measured"]["ms"] += 1000
         path.write_text(json.dumps(content))
-    text = words(reports.report(root).read_text())
+    text = words(page_module.report(root).read_text())
     assert text.count("ms predicted on note10") == text.count("ms measured on host") == 3
     assert "over budget" not in text
-    run = evidence.read_run(root)
+    run = reading.read_run(root)
     of_note10 = next(
-        panel for panel in evidence.panels(evidence.all_fronts(run), run.artifacts) if "note10" in panel.title
+        panel for panel in reading.panels(reading.all_fronts(run), run.artifacts) if "note10" in panel.title
     )
     assert of_note10.marks and all(mark.measured is None and mark.predicted for mark in of_note10.marks)
 
@@ -411,11 +416,11 @@ def test_budgets_of_another_device_are_not_compared_with_measurements_here(finis
 
 
 def run_with(*rows):
-    return evidence.Run(Path("."), metrics=list(rows))
+    return reading.Run(Path("."), metrics=list(rows))
 
 
 def test_curves_run_over_all_phases_and_repeated_steps_replace():
-    losses, accuracies, phases = evidence.curves(
+    losses, accuracies, phases = reading.curves(
         run_with(
             {"phase": "teacher", "step": 10, "epoch": 1, "loss": 2.0},
             {"phase": "teacher", "epoch": 1, "val_top1": {"largest": 0.5}},
@@ -432,7 +437,7 @@ def test_curves_run_over_all_phases_and_repeated_steps_replace():
 
 
 def test_curves_of_nothing():
-    assert evidence.curves(run_with()) == ({}, {}, [])
+    assert reading.curves(run_with()) == ({}, {}, [])
 
 
 # The figure on its own
@@ -453,17 +458,17 @@ def test_wide_range_of_latencies_gets_a_logarithmic_axis_with_plain_numbers():
 
 @pytest.mark.parametrize(("name", "magic"), [("family.png", b"\x89PNG"), ("family.svg", b"<?xml")])
 def test_family_figure_is_written_and_deterministic(finished, tmp_path, name, magic):
-    path = reports.family_figure(finished[0], tmp_path / "docs" / name)
+    path = page_module.family_figure(finished[0], tmp_path / "docs" / name)
     assert path.read_bytes().startswith(magic) and path.stat().st_size > 20000
-    again = reports.family_figure(finished[0], tmp_path / name)
+    again = page_module.family_figure(finished[0], tmp_path / name)
     assert again.read_bytes() == path.read_bytes()
 
 
 def test_family_figure_refuses_other_formats_and_runs_without_front(finished, tmp_path):
     with pytest.raises(InputError, match=r"\.png or \.svg"):
-        reports.family_figure(finished[0], tmp_path / "family.jpg")
+        page_module.family_figure(finished[0], tmp_path / "family.jpg")
     with pytest.raises(InputError, match="no front to draw"):
-        reports.family_figure(tmp_path, tmp_path / "family.png")
+        page_module.family_figure(tmp_path, tmp_path / "family.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -477,17 +482,17 @@ def test_ramp_gives_different_colours(count):
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (report_tables.percent(0.8272), "82.7 %"),
-        (report_tables.percent(None), "–"),
-        (report_tables.difference(-0.94), "−0.9 %"),
-        (report_tables.difference(4.0), "+4.0 %"),
-        (report_tables.milliseconds(0.01234), "0.012"),
-        (report_tables.milliseconds(4.567), "4.57"),
-        (report_tables.milliseconds(123.4), "123"),
-        (report_tables.byte_size(1_234_000), "1.23 MB"),
-        (report_tables.byte_size(999), "1 kB"),
-        (report_tables.short_count(12_940_000), "12.9 M"),
-        (report_tables.short_count(446_800_000_0), "4.5 G"),
+        (tables.percent(0.8272), "82.7 %"),
+        (tables.percent(None), "–"),
+        (tables.difference(-0.94), "−0.9 %"),
+        (tables.difference(4.0), "+4.0 %"),
+        (tables.milliseconds(0.01234), "0.012"),
+        (tables.milliseconds(4.567), "4.57"),
+        (tables.milliseconds(123.4), "123"),
+        (tables.byte_size(1_234_000), "1.23 MB"),
+        (tables.byte_size(999), "1 kB"),
+        (tables.short_count(12_940_000), "12.9 M"),
+        (tables.short_count(446_800_000_0), "4.5 G"),
     ],
 )
 def test_numbers_are_readable(shown, expected):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compofa_tf import families, sampling
+from compofa_tf import families
 from compofa_tf.errors import InputError
+from compofa_tf.space import sampling
 
 
 def test_codes_are_a_function_of_seed_step_and_index():
     space = families.mobilenet_v3(classes=10)
-    five = sampling.codes_at(space, seed=1, step=7, subnets=5, resolution=128)
+    five = sampling.codes_at(space.codes, seed=1, step=7, subnets=5, resolution=128)
     assert five.shape == (5, space.code_size)
     assert five.dtype == np.int32
-    np.testing.assert_array_equal(sampling.codes_at(space, seed=1, step=7, subnets=3, resolution=128), five[:3])
+    np.testing.assert_array_equal(sampling.codes_at(space.codes, seed=1, step=7, subnets=3, resolution=128), five[:3])
     others = [{"seed": 2, "step": 7}, {"seed": 1, "step": 8}]
     for place in others:
-        assert not np.array_equal(sampling.codes_at(space, **place, subnets=5, resolution=128), five)
+        assert not np.array_equal(sampling.codes_at(space.codes, **place, subnets=5, resolution=128), five)
     assert len({code.tobytes() for code in five}) > 1
 
 

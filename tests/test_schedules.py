@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from compofa_tf import schedules
+from compofa_tf.training import schedules
 
 
 def test_warmup_is_linear_and_ends_at_the_peak():

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from compofa_tf import families, files
+from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError, NotCoveredError
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
-from compofa_tf.search import AccuracyRecord, AccuracyTable, Candidate, Front, default_budgets, pareto, search
-from compofa_tf.search.budgets import check_budgets, round_up
+from compofa_tf.searches.budgets import check_budgets, pareto, round_up
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Candidate, Front, default_budgets
 from compofa_tf.space import Space
 
 SPACE = families.mobilenet_v3(classes=10, input_size=32)

@@ -10,12 +10,17 @@ from spaces import small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables
+from compofa_tf.latency.arrays import Latencies
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
-from compofa_tf.search import AccuracyPredictor, Evolution, evolution, refining, search
-from compofa_tf.search.evolution import Population, Variation, evolve
-from compofa_tf.search.members import Latencies, Members
+from compofa_tf.published.accuracy_predictor import AccuracyPredictor
+from compofa_tf.published.lookup_tables import latency_from_lookup, published_lookup_tables
+from compofa_tf.searches import evolution, refining
+from compofa_tf.searches.evolution import Evolution, evolve
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.genes import Genes
+from compofa_tf.searches.population import Population
+from compofa_tf.space.archs import Archs
 
 SPACES = {
     "compofa": families.mobilenet_v3(),
@@ -33,7 +38,7 @@ def predictors(name):
 
 
 def variation(name, seed=0):
-    return Variation(SPACES[name], SIDES, np.random.default_rng(seed))
+    return Genes(SPACES[name], SIDES, np.random.default_rng(seed))
 
 
 def ids(name, members):
@@ -69,9 +74,9 @@ def test_population_prefers_members_of_several_kinds_and_is_full_all_the_same():
     draw = variation("ofa")
     crowd, other = draw.draw(400), draw.draw(400)
     crowd, other = crowd[crowd.resolutions == 160][:30], other[other.resolutions == 224][:5]
-    alike = Members(crowd.depths * 0 + 2, crowd.expands, crowd.kernels, crowd.resolutions)
+    alike = Archs(crowd.depths * 0 + 2, crowd.expands, crowd.kernels, crowd.resolutions)
     found = Population((50.0,), 20)
-    found.add(Members.joined([alike, other]), np.linspace(0.9, 0.5, 35), np.full(35, 20.0))
+    found.add(Archs.joined([alike, other]), np.linspace(0.9, 0.5, 35), np.full(35, 20.0))
     assert found.accuracy.tolist() == sorted(found.accuracy, reverse=True) and len(found.accuracy) == 20
     best = found.best(50, 20)
     assert best.resolutions.tolist() == [160] * evolution._ALIKE + [224] * 5 + [160] * 5
@@ -120,7 +125,7 @@ def test_children_keep_the_budget_that_their_parents_are_of():
 @pytest.mark.parametrize("name", SPACES)
 def test_neighbours_are_members_and_hold_every_change_of_one_choice(name):
     space, draw, (accuracy, latency) = SPACES[name], variation(name), predictors(name)
-    member = Members.of(space, [space.arch(depths=3, resolution=192, **free(name))])
+    member = Archs.of(space, [space.arch(depths=3, resolution=192, **free(name))])
     budget_ms = float(latency.predict_all(member)[0]) + 0.5
     found = refining.neighbours(member, budget_ms, draw, accuracy, latency)
     names = ids(name, found)
@@ -152,7 +157,7 @@ def one_changed(name, spans):
 def test_combinations_that_break_the_budget_are_repaired():
     name = "ofa"
     space, draw, (accuracy, latency) = SPACES[name], variation(name), predictors(name)
-    member = Members.of(space, [space.arch(depths=3, resolution=192, kernels=5, expands=4)])
+    member = Archs.of(space, [space.arch(depths=3, resolution=192, kernels=5, expands=4)])
     budget_ms = float(latency.predict_all(member)[0])
     found = refining.neighbours(member, budget_ms, draw, accuracy, latency)
     fits = latency.predict_all(found) <= budget_ms
@@ -244,19 +249,19 @@ class Toy:
 @pytest.mark.parametrize("coupling", ["compound", "independent"])
 def test_widths_are_drawn_mutated_crossed_and_changed_one_by_one(coupling):
     space = small_space("residual", coupling)
-    draw = Variation(space, (16, 24), np.random.default_rng(0))
+    draw = Genes(space, (16, 24), np.random.default_rng(0))
     parents = draw.draw(400)
     children = (draw.mutate(parents, 0.3), draw.cross(parents, parents[::-1]), draw.members(draw.genes(parents)))
     for members in (parents, *children):
         archs = [members.arch(space, index) for index in range(len(members))]
         assert all(arch in space for arch in archs)
-        assert Members.of(space, archs).keys().tolist() == members.keys().tolist()
+        assert Archs.of(space, archs).keys().tolist() == members.keys().tolist()
     assert children[2].keys().tolist() == parents.keys().tolist()
     reached = {key for members in (parents, *children) for key in members.keys().tolist()}
-    everyone = set(Members.all_of(space, (16, 24)).keys().tolist())
+    everyone = set(Archs.all_of(space, (16, 24)).keys().tolist())
     assert reached <= everyone and (reached == everyone or coupling == "independent")
     assert {*parents.widths.ravel()} == {0, 1}
-    smallest = Members.of(space, [space.smallest(16)])
+    smallest = Archs.of(space, [space.smallest(16)])
     columns, _ = draw.changes(smallest, 1)
     # Three depths and the resolution; where they are free, the expand ratios of two blocks and four widths.
     assert len(columns) == (4 if coupling == "compound" else 10)
@@ -266,7 +271,7 @@ def test_widths_are_drawn_mutated_crossed_and_changed_one_by_one(coupling):
 def test_evolution_of_a_family_with_elastic_widths_finds_the_best(coupling):
     space = small_space("residual", coupling)
     accuracy, latency, sides = Toy(1), Toy(2), (16, 24, 32)
-    everyone = Members.all_of(space, sides)
+    everyone = Archs.all_of(space, sides)
     top1, ms = accuracy.predict_all(everyone), latency.predict_all(everyone)
     budgets = tuple(np.quantile(ms, [0.1, 0.4, 0.8]))
     found = evolve(
@@ -284,7 +289,7 @@ def test_latencies_of_elastic_widths_are_the_sums_of_their_pieces():
         for piece in space.pieces(arch):
             timing = Timing((float(rng.uniform(1, 2)),), 1.0, 1.0, 1, True, "2026-11-22")
             table.entries.setdefault(piece.key, timing)
-    members = Variation(space, (16, 24), rng).draw(50)
+    members = Genes(space, (16, 24), rng).draw(50)
     archs = [members.arch(space, index) for index in range(50)]
     expected = [sum(table.entries[piece.key].ms for piece in space.pieces(arch)) for arch in archs]
     assert len(set(np.round(expected, 6))) > 20
@@ -317,7 +322,7 @@ def test_impossible_budget_of_an_evolution_names_the_fastest():
         latency = latency_from_lookup(space, slow_at_3)
         lookup = Latencies(space, latency, (160, 192))
         fastest = lookup.fastest()
-        ms, drawn = lookup.predict_all(fastest), Variation(space, (160, 192), np.random.default_rng(0)).draw(2000)
+        ms, drawn = lookup.predict_all(fastest), Genes(space, (160, 192), np.random.default_rng(0)).draw(2000)
         assert ms.min() <= lookup.predict_all(drawn).min() and ms.min() < 0.7 * latency.predict(space.smallest(160))
         accuracy, settings = AccuracyPredictor.published(space), Evolution(population=20, generations=1)
         tables = {"accuracy": accuracy, "latency": latency, "evolution": settings}
@@ -330,7 +335,7 @@ def test_impossible_budget_of_an_evolution_names_the_fastest():
 def test_fastest_member_of_a_space_of_whole_stages():
     tables = published("compofa")
     lookup = Latencies(SPACES["compofa"], tables["latency"], (160, 192))
-    everyone = Members.all_of(SPACES["compofa"], (160, 192))
+    everyone = Archs.all_of(SPACES["compofa"], (160, 192))
     fastest = lookup.predict_all(lookup.fastest())
     for side, ms in zip((160, 192), fastest):
         assert ms == lookup.predict_all(everyone[everyone.resolutions == side]).min()
@@ -364,7 +369,7 @@ def test_a_predictor_of_ones_own_is_searched_with(name):
 def test_a_budget_below_the_smallest_member_of_a_family_with_elastic_widths():
     """Where wider stages are faster, members are tried before a budget is refused."""
     space = small_space("residual", "independent")
-    everyone, smallest = Members.all_of(space, (16,)), Members.of(space, [space.smallest(16)])
+    everyone, smallest = Archs.all_of(space, (16,)), Archs.of(space, [space.smallest(16)])
 
     class Wide:
         def predict_all(self, members):

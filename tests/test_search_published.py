@@ -9,14 +9,19 @@ import json
 import numpy as np
 import pytest
 
-from compofa_tf import cli, families, files
+from compofa_tf import families, files
+from compofa_tf.cli import main
 from compofa_tf.errors import InputError, NotCoveredError
-from compofa_tf.interop.lookup import latency_from_lookup, published_lookup_tables, read_lookup_tables
-from compofa_tf.latency.fitting import Correction
+from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.correction import Correction
 from compofa_tf.latency.table import LatencyTable
-from compofa_tf.search import AccuracyPredictor, Evolution, Front, search
-from compofa_tf.search.evolution import Variation
-from compofa_tf.search.members import Latencies, Members
+from compofa_tf.published.accuracy_predictor import AccuracyPredictor
+from compofa_tf.published.lookup_tables import latency_from_lookup, published_lookup_tables, read_lookup_tables
+from compofa_tf.searches.evolution import Evolution
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Front
+from compofa_tf.searches.genes import Genes
+from compofa_tf.space.archs import Archs
 
 SPACES = {
     "compofa": families.mobilenet_v3(),
@@ -52,7 +57,7 @@ def test_predictions_are_the_originals(name, predictions):
     latency, predictor = published(name)["latency"], AccuracyPredictor.published(space)
     expected = [case["latency_ms"] for case in cases]
     np.testing.assert_allclose([latency.predict(arch) for arch in archs], expected, rtol=0, atol=1e-9)
-    members = Members.of(space, archs)
+    members = Archs.of(space, archs)
     np.testing.assert_allclose(Latencies(space, latency, FIVE).predict_all(members), expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(predictor.predict_all(members), [case["accuracy"] for case in cases], rtol=0, atol=1e-6)
     assert predictor.predict(archs[3]) == pytest.approx(cases[3]["accuracy"], abs=1e-6)
@@ -61,14 +66,14 @@ def test_predictions_are_the_originals(name, predictions):
 def test_resolutions_between_those_of_the_predictor(predictions):
     space = SPACES["ofa"]
     cases = predictions["ofa_other_resolutions"]
-    members = Members.of(space, [arch_of(space, case) for case in cases])
+    members = Archs.of(space, [arch_of(space, case) for case in cases])
     predicted = AccuracyPredictor.published(space).predict_all(members)
     np.testing.assert_allclose(predicted, [case["accuracy"] for case in cases], rtol=0, atol=1e-6)
 
 
 def test_inputs_of_the_predictor(predictions):
     space, example = SPACES["ofa"], predictions["encoding_example"]
-    members = Members.of(space, [arch_of(space, example["arch"])])
+    members = Archs.of(space, [arch_of(space, example["arch"])])
     (row,) = AccuracyPredictor.published(space).encode(members)
     assert np.flatnonzero(row).tolist() == example["nonzero_indices"]
 
@@ -89,7 +94,7 @@ def test_all_predictions_of_the_compound_space(reference):
     with np.load(reference / "compofa_exhaustive.npz") as stored:
         content = {name: stored[name] for name in stored.files}
     space, sides = SPACES["compofa"], tuple(range(160, 225, 4))
-    members = Members.all_of(space, sides)
+    members = Archs.all_of(space, sides)
     tables = published("compofa", sides)
     accuracy, latency = tables["accuracy"].predict_all(members), Latencies(space, tables["latency"], sides)
     by_content = {name: values for name, values in content.items() if values.size == len(members)}
@@ -118,14 +123,14 @@ def test_members_as_arrays_are_the_members(name):
     space = SPACES[name]
     rng = np.random.default_rng(0)
     archs = [space.sample(rng, resolutions=FIVE) for _ in range(20)]
-    members = Members.of(space, archs)
+    members = Archs.of(space, archs)
     assert [members.arch(space, index) for index in range(20)] == archs
     assert len(set(members.keys().tolist())) == len(set(archs))
 
 
 def test_all_members_come_in_the_order_of_the_enumeration():
     space = SPACES["compofa"]
-    members = Members.all_of(space, (160, 224))
+    members = Archs.all_of(space, (160, 224))
     archs = list(space.enumerate(resolutions=(160, 224)))
     assert len(members) == len(archs)
     assert all(members.arch(space, index) == archs[index] for index in range(0, len(archs), 7))
@@ -137,7 +142,7 @@ def test_latencies_of_many_are_those_of_one(name):
     latency.correction = Correction(scale=0.9, overhead_ms=0.05)
     rng = np.random.default_rng(1)
     archs = [space.sample(rng, resolutions=FIVE) for _ in range(30)]
-    found = Latencies(space, latency, FIVE).predict_all(Members.of(space, archs))
+    found = Latencies(space, latency, FIVE).predict_all(Archs.of(space, archs))
     np.testing.assert_allclose(found, [latency.predict(arch) for arch in archs], rtol=1e-12)
 
 
@@ -192,7 +197,7 @@ def test_evolution_is_a_function_of_its_seed_and_keeps_budgets(name):
 @pytest.mark.parametrize("name", SPACES)
 def test_mutated_and_crossed_members_are_members(name):
     space = SPACES[name]
-    variation = Variation(space, FIVE, np.random.default_rng(0))
+    variation = Genes(space, FIVE, np.random.default_rng(0))
     one, other = variation.draw(200), variation.draw(200)
     for children in (one, variation.cross(one, other), variation.mutate(one, 0.5)):
         for index in range(len(children)):
@@ -203,7 +208,7 @@ def test_mutated_and_crossed_members_are_members(name):
 
 
 def test_interrupted_evolution_continues_as_if_it_had_not_been(tmp_path, monkeypatch):
-    from compofa_tf.search import evolution
+    from compofa_tf.searches import evolution
 
     monkeypatch.setattr(evolution, "_SAVED_EVERY", 4)
     space = SPACES["compofa-elastic"]
@@ -369,7 +374,7 @@ def test_the_predictor_refuses_spaces_that_it_was_not_made_for(changes):
 
 def described(folder, name, *changes):
     """What an import leaves behind except the weights."""
-    from compofa_tf.interop.importing import _recipe_of
+    from compofa_tf.pipeline.importing import _recipe_of
 
     space = SPACES[name]
     recipe = _recipe_of(space).override([*changes, "search.precision=int8"])
@@ -380,7 +385,7 @@ def described(folder, name, *changes):
 
 
 def compofa(capsys, *words):
-    code = cli.run(cli.parse(["compofa", *map(str, words)]))
+    code = main.run(main.parse(["compofa", *map(str, words)]))
     said = capsys.readouterr()
     return code, said.out if code == 0 else said.err
 
@@ -410,7 +415,7 @@ def test_a_compound_space_is_searched_exactly_from_published_sources(tmp_path, c
 
 
 def test_a_large_space_is_searched_by_evolution_with_a_seed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("compofa_tf.workdir.Evolution", functools.partial(Evolution, population=20, generations=5))
+    monkeypatch.setattr("compofa_tf.pipeline.run.Evolution", functools.partial(Evolution, population=20, generations=5))
     folder = described(tmp_path, "ofa", "accuracy.resolutions=160,192")
     words = ("search", "--workdir", folder, *PUBLISHED, "--overwrite")
     found = []

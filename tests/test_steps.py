@@ -13,11 +13,12 @@ import tensorflow as tf
 from spaces import small_space
 from tiny import tiny_space
 
-from compofa_tf import losses, steps
-from compofa_tf.recipe import OptimizerSettings
-from compofa_tf.sampling import codes_at
-from compofa_tf.steps import Nesterov, TrainingStep
-from compofa_tf.supernet import Supernet
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.recipes.settings import OptimizerSettings
+from compofa_tf.space.sampling import codes_at
+from compofa_tf.training import losses, step
+from compofa_tf.training.optimizer import Nesterov
+from compofa_tf.training.step import TrainingStep
 
 SETTINGS = OptimizerSettings(momentum=0.9, weight_decay=0.01, label_smoothing=0.1)
 
@@ -116,7 +117,7 @@ def test_subnets_side_by_side_give_the_same_gradients(space, distilling, monkeyp
     images, labels = batch()
     codes = codes_of(space, (1, 1), (2, 2), (2, 1), (1, 2))
     expected = distilling.gradients(images, labels, codes)
-    monkeypatch.setattr(steps, "subnets_side_by_side", lambda: 4)
+    monkeypatch.setattr(step, "subnets_side_by_side", lambda: 4)
     found = tf.function(distilling.gradients)(images, labels, codes)
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
     for one, other in zip(found[1], expected[1], strict=True):
@@ -131,7 +132,7 @@ def test_elastic_kernels_with_compound_coupling_train():
     images, labels = batch()
     before, found = net.get_state(), []
     for number in range(12):
-        codes = codes_at(space, seed=0, step=number, subnets=2, resolution=16)
+        codes = codes_at(space.codes, seed=0, step=number, subnets=2, resolution=16)
         found.append(step(images, labels, codes, 0.02).numpy().mean())
     assert np.mean(found[-3:]) < np.mean(found[:3])
     after = net.get_state()
@@ -215,9 +216,10 @@ sys.path.insert(0, sys.argv[1])
 from tiny import tiny_space
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from compofa_tf.recipe import OptimizerSettings
-from compofa_tf.steps import Nesterov, TrainingStep
-from compofa_tf.supernet import Supernet
+from compofa_tf.recipes.settings import OptimizerSettings
+from compofa_tf.training.optimizer import Nesterov
+from compofa_tf.training.step import TrainingStep
+from compofa_tf.nets.supernet import Supernet
 space = tiny_space(classes=5)
 codes = np.stack([space.encode(space.arch(depths=d, resolution=16)) for d in ((1, 2), (2, 1))])
 rng = np.random.default_rng(0)

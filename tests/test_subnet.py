@@ -11,9 +11,11 @@ import pytest
 import tensorflow as tf
 from spaces import KINDS, images, randomise, small_space
 
-from compofa_tf import cost, families, subnet
+from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.supernet import Supernet
+from compofa_tf.nets import plain, subnet
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.space import cost
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_extraction_in_training_mode_agrees_too(nets):
 def test_plain_models_have_the_counted_parameters_and_stock_layers_only(profile):
     space = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10, profile=profile)
     arch = space.arch(depths=(2, 3, 2, 2, 4), resolution=24)
-    model = subnet.build(space, arch)
+    model = plain.build(space, arch)
     assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == cost.params(space, arch)
     assert model.input_shape == (None, arch.resolution, arch.resolution, 3)
     assert model.output_shape == (None, 10)
@@ -79,7 +81,7 @@ def test_pieces_in_a_row_are_the_network(net):
     x = expected = images(16)
     whole = subnet.extract(net, arch)
     for piece in net.space.pieces(arch):
-        model = subnet.build_piece(piece, space=net.space)
+        model = plain.build_piece(piece, space=net.space)
         assert model.input_shape == (None, piece.height, piece.width, piece.channels)
         for layer in model.layers[1:]:
             layer.set_weights(whole.get_layer(layer.name).get_weights())
@@ -112,7 +114,7 @@ assert not [name for name in sys.modules if name.startswith("compofa_tf")], "com
 
 
 def test_summary_shows_names_of_the_units(published, capsys):
-    subnet.build(published.space, published.space.smallest(32)).summary()
+    plain.build(published.space, published.space.smallest(32)).summary()
     assert "stage1_block0" in capsys.readouterr().out
 
 
@@ -143,7 +145,7 @@ def test_calibration_touches_only_the_statistics_in_use(nets):
     arch = net.space.smallest(16)
     before = net.get_state()
     subnet.calibrate(net, arch, images(16, 8, seed=2) * 2)
-    sizes = {f"{unit.name}/{k.part}": k.out_channels for unit in net.space.units(arch) for k in unit.kernels}
+    sizes = {f"{unit.name}/{k.name}": k.out_channels for unit in net.space.units(arch) for k in unit.parts}
     for name, value in net.get_state().items():
         if "moving" not in name:
             np.testing.assert_array_equal(value, before[name])
@@ -193,7 +195,7 @@ def test_bad_calibration_images_leave_the_net_unchanged(nets):
     ):
         with pytest.raises(InputError, match=message):
             subnet.calibrate(net, arch, source)
-    with pytest.raises(InputError, match="no such member"):
+    with pytest.raises(InputError, match="no such subnet"):
         subnet.calibrate(net, families.mobilenet_v3().largest(16), images(16))
     assert all(np.array_equal(before[name], value) for name, value in net.get_state().items())
 

@@ -14,7 +14,7 @@ from spaces import KINDS, images, randomise, small_space
 from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.files import read_arrays
-from compofa_tf.supernet import Supernet
+from compofa_tf.nets.supernet import Supernet
 
 ZERO = tf.UnconnectedGradients.ZERO
 
@@ -96,34 +96,34 @@ def test_training_needs_one_trace_too_and_gradients_agree(nets, kind):
         if number < 3:
             static = step(x, arch)
             assert_close(coded[0], static[0])
-            kernels = kernels_of(net.space, arch)
+            parts = parts_of(net.space, arch)
             for name, *gradients in zip(variables, coded[1], static[1]):
                 found, expected = (np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients)
                 atol = 1e-4 * max(np.abs(expected).max(), 1e-3)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=name)
                 for gradient in (found, expected):
-                    mask = idle(gradient.shape, name, kernels.get(name.rpartition("/")[0]))
+                    mask = idle(gradient.shape, name, parts.get(name.rpartition("/")[0]))
                     assert not gradient[mask].any(), name
 
 
-def idle(shape: tuple[int, ...], name: str, kernel) -> np.ndarray:
-    """Where a tensor lies outside the leading channels of the kernel it belongs to; everywhere without a kernel."""
+def idle(shape: tuple[int, ...], name: str, part) -> np.ndarray:
+    """Where a tensor lies outside the leading channels of the part it belongs to; everywhere without one."""
     mask = np.ones(shape, bool)
-    if kernel is None:
+    if part is None:
         return mask
-    if name.endswith("/kernel") and kernel.kind == "depthwise":
-        mask[:, :, : kernel.out_channels] = False
+    if name.endswith("/kernel") and part.kind == "depthwise":
+        mask[:, :, : part.out_channels] = False
     elif name.endswith("/kernel"):
-        mask[..., : kernel.in_channels, : kernel.out_channels] = False
+        mask[..., : part.in_channels, : part.out_channels] = False
     elif name.endswith(("to5", "to3")):
         mask[:] = False
     else:
-        mask[: kernel.out_channels] = False
+        mask[: part.out_channels] = False
     return mask
 
 
-def kernels_of(space, arch) -> dict:
-    return {f"{unit.name}/{kernel.part}": kernel for unit in space.units(arch) for kernel in unit.kernels}
+def parts_of(space, arch) -> dict:
+    return {f"{unit.name}/{part.name}": part for unit in space.units(arch) for part in unit.parts}
 
 
 def test_the_published_layout_is_traced_once(published):
@@ -162,8 +162,8 @@ def test_training_mode_leaves_the_stored_statistics_alone(net):
 def test_what_a_subnet_does_not_use_does_not_matter(net):
     arch, x = net.space.smallest(16), images(16)
     expected, state = net(x, arch).numpy(), net.get_state()
-    kernels = kernels_of(net.space, arch)
-    masks = {name: idle(value.shape, name, kernels.get(name.rpartition("/")[0])) for name, value in state.items()}
+    parts = parts_of(net.space, arch)
+    masks = {name: idle(value.shape, name, parts.get(name.rpartition("/")[0])) for name, value in state.items()}
     assert any(mask.any() and not mask.all() for mask in masks.values())
     noisy = {name: value + 100 * masks[name] for name, value in state.items()}
     net.set_state(noisy)
@@ -193,7 +193,7 @@ def test_images_of_another_shape_are_refused(nets, shape):
 
 def test_archs_and_codes_of_another_space_are_refused(nets):
     net, other = nets(KINDS[0]), families.mobilenet_v3()
-    with pytest.raises(InputError, match=r"^The space .* has no such member"):
+    with pytest.raises(InputError, match=r"^The space .* has no such subnet"):
         net(images(16), other.largest(16))
     for code in (other.encode(other.largest(16)), net.space.encode(net.space.largest(16)).astype(np.int64)):
         with pytest.raises(InputError, match=r"^A code of this space is int32 \[5\]\. Received: int\d\d \(\d+,\)$"):

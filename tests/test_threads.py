@@ -10,7 +10,7 @@ import pytest
 
 SHARED = """
 import tensorflow as tf
-from compofa_tf.threads import share_cores_for_training, subnets_side_by_side
+from compofa_tf.training.threads import share_cores_for_training, subnets_side_by_side
 share_cores_for_training({cores})
 get = tf.config.threading
 print(get.get_intra_op_parallelism_threads(), get.get_inter_op_parallelism_threads(), subnets_side_by_side())
@@ -40,7 +40,7 @@ def test_starting_for_training_can_still_choose_the_threads():
     code = (
         "import os; os.cpu_count = lambda: 2; os.sched_getaffinity = lambda pid: {0, 1}\n"
         "from compofa_tf.quiet import import_tensorflow_quietly as start; start(for_training=True)\n"
-        "from compofa_tf.threads import subnets_side_by_side; print(subnets_side_by_side())"
+        "from compofa_tf.training.threads import subnets_side_by_side; print(subnets_side_by_side())"
     )
     assert run(code) == "4"
 

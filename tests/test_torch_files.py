@@ -13,7 +13,7 @@ from torch_checkpoints import saved, small_state
 
 import compofa_tf as ct
 from compofa_tf.errors import InputError
-from compofa_tf.interop.torch_files import read_checkpoint
+from compofa_tf.published.torch_files import read_checkpoint
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 

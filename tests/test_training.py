@@ -13,20 +13,24 @@ import tensorflow as tf
 from spaces import small_space
 from tiny import tiny_space
 
-from compofa_tf import cost, families, journal, reorganize
+from compofa_tf import families
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.errors import InputError
-from compofa_tf.plans import check_phases, plan
-from compofa_tf.recipe import AccuracySettings, DataSettings, Phase, Recipe, SpaceSettings
-from compofa_tf.supernet import Supernet
-from compofa_tf.training import Losses, Trainer, train
+from compofa_tf.nets import channels
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings
+from compofa_tf.space import cost
+from compofa_tf.training import metrics
+from compofa_tf.training.loop import Losses, Trainer, train
+from compofa_tf.training.phases import check_phases, plan
 
 RECIPE = Recipe(
     name="tiny",
     space=SpaceSettings(family="tiny"),
     data=DataSettings(resolutions=(12, 16), batch_size=8),
-    teacher=Phase(epochs=2, learning_rate=12.0, warmup_epochs=0.5, subnets=1, kd_ratio=0),
-    train=Phase(epochs=3, learning_rate=8.0, subnets=2),
+    teacher=PhaseSettings(epochs=2, learning_rate=12.0, warmup_epochs=0.5, subnets=1, kd_ratio=0),
+    train=PhaseSettings(epochs=3, learning_rate=8.0, subnets=2),
     accuracy=AccuracySettings(resolutions=(16,)),
     seed=5,
 )
@@ -80,7 +84,7 @@ def same(mine, theirs):
 def numbers(folder):
     """Metrics without what depends on the clock and on the validation hook."""
     dropped = ("images_per_s", "val_top1")
-    return [{k: v for k, v in r.items() if k not in dropped} for r in journal.read(folder / "metrics.jsonl")]
+    return [{k: v for k, v in r.items() if k not in dropped} for r in metrics.read(folder / "metrics.jsonl")]
 
 
 def test_run_writes_what_it_promises(finished):
@@ -112,7 +116,7 @@ def test_plan_is_said_before_the_start(finished):
 
 def test_metrics(finished):
     folder, _, said, asked = finished
-    records = journal.read(folder / "metrics.jsonl")
+    records = metrics.read(folder / "metrics.jsonl")
     assert [record["step"] for record in records] == list(range(1, 21))
     ends = [record for record in records if "images_per_s" in record]
     assert [(record["phase"], record["epoch"]) for record in ends] == [
@@ -249,8 +253,11 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
 
 def test_a_phase_that_does_not_fit_the_space_claims_no_work_directory(tmp_path):
     for override, message in (
-        ("train.depths=3", r"Phase train: depths must be some of \(1, 2\)"),
-        ("train.sort_channels=2", r"Phase train: The stage of channel sorting must be a whole number from 0 to 1"),
+        ("train.depths=3", r"PhaseSettings train: depths must be some of \(1, 2\)"),
+        (
+            "train.sort_channels=2",
+            r"PhaseSettings train: The stage of channel sorting must be a whole number from 0 to 1",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             train(RECIPE.override([override]), workdir=tmp_path / "run", data=FakeData(), log=pytest.fail)
@@ -262,7 +269,7 @@ def test_channels_are_sorted_before_the_first_step_of_a_phase_and_never_again(tm
     recipe = RECIPE.override(["train.sort_channels=0"])
     trainer = Trainer(recipe, FakeData(), tmp_path, log=pytest.fail)
     unsorted = trainer.teacher.net.get_state()
-    (_, phase), expected = trainer.phases, reorganize.sort_channels(trainer.space, unsorted)
+    (_, phase), expected = trainer.phases, channels.sort_channels(trainer.space, unsorted)
     assert any(not np.array_equal(expected[name], unsorted[name]) for name in unsorted)
     trainer.step = phase.start
     trainer._begin(phase)
@@ -345,10 +352,10 @@ def without_transforms(state):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("teacher.kernels=5", r"Phase teacher: .*kernels must be 7, or empty.*Received: kernels=\(5,\)"),
-        ("teacher.kernels=5,7", r"Phase teacher: .*kernels must be 7, or empty"),
-        ("teacher.depths=1", r"Phase teacher: .*leave depths, expands and sort_channels empty"),
-        ("teacher.sort_channels=0", r"Phase teacher: .*leave depths, expands and sort_channels empty"),
+        ("teacher.kernels=5", r"PhaseSettings teacher: .*kernels must be 7, or empty.*Received: kernels=\(5,\)"),
+        ("teacher.kernels=5,7", r"PhaseSettings teacher: .*kernels must be 7, or empty"),
+        ("teacher.depths=1", r"PhaseSettings teacher: .*leave depths, expands and sort_channels empty"),
+        ("teacher.sort_channels=0", r"PhaseSettings teacher: .*leave depths, expands and sort_channels empty"),
     ],
 )
 def test_teachers_that_are_not_the_largest_are_refused(small_family, override, message):
@@ -386,7 +393,7 @@ def test_what_is_dropped_out_depends_on_seed_and_step(tmp_path, monkeypatch):
 
 
 def test_plan_places_phases_one_after_the_other():
-    recipe = dataclasses.replace(RECIPE, shrink=(Phase(epochs=1, learning_rate=1.0, subnets=1),))
+    recipe = dataclasses.replace(RECIPE, shrink=(PhaseSettings(epochs=1, learning_rate=1.0, subnets=1),))
     phases = plan(recipe, train_size=39)
     assert [(p.name, p.start, p.end, p.epoch_steps) for p in phases] == [
         ("teacher", 0, 8, 4), ("shrink.0", 8, 12, 4), ("train", 12, 24, 4)

@@ -6,17 +6,17 @@ import dataclasses
 
 import pytest
 
-from compofa_tf.units import (
+from compofa_tf.space.units import (
     BlockUnit,
     ConvUnit,
     DenseUnit,
-    Kernel,
     MaxPoolUnit,
+    Part,
     PoolUnit,
     ResidualUnit,
     make_divisible,
     output_size,
-    unit_ops,
+    unit_costs,
 )
 
 RESIDUAL = ResidualUnit("r", 16, 8, 24, 2, True)
@@ -59,7 +59,9 @@ def test_output_size_is_that_of_symmetric_padding(size, kernel, stride):
 
 
 def test_kernels_of_a_block_in_execution_order():
-    parts = [(k.part, k.kind, k.in_channels, k.out_channels, k.size, k.stride, k.norm, k.bias) for k in BLOCK.kernels]
+    parts = [
+        (k.name, k.kind, k.in_channels, k.out_channels, k.kernel_size, k.stride, k.norm, k.bias) for k in BLOCK.parts
+    ]
     assert parts == [
         ("expand", "conv", 16, 64, 1, 1, True, False),
         ("depth", "depthwise", 64, 64, 5, 2, True, False),
@@ -68,11 +70,11 @@ def test_kernels_of_a_block_in_execution_order():
         ("project", "conv", 64, 24, 1, 1, True, False),
     ]
     plain = dataclasses.replace(BLOCK, se_channels=0, expansion=False)
-    assert [kernel.part for kernel in plain.kernels] == ["depth", "project"]
+    assert [part.name for part in plain.parts] == ["depth", "project"]
 
 
 def test_counts_of_a_block_by_hand():
-    ops, height, width = unit_ops(BLOCK, 9, 12)
+    ops, height, width = unit_costs(BLOCK, 9, 12)
     assert (height, width) == (5, 6)
     assert [op.macs for op in ops] == [9 * 12 * 16 * 64, 5 * 6 * 25 * 64, 64 * 16, 16 * 64, 5 * 6 * 64 * 24]
     assert [op.params for op in ops] == [16 * 64 + 128, 25 * 64 + 128, 64 * 16 + 16, 16 * 64 + 64, 64 * 24 + 48]
@@ -82,24 +84,24 @@ def test_counts_of_a_block_by_hand():
 
 
 def test_counts_of_the_other_units_by_hand():
-    (conv,), height, width = unit_ops(ConvUnit("c", 3, 16, 3, 2, bias=True), 8, 8)
+    (conv,), height, width = unit_costs(ConvUnit("c", 3, 16, 3, 2, bias=True), 8, 8)
     assert (conv.macs, conv.params, height, width) == (4 * 4 * 9 * 3 * 16, 9 * 3 * 16 + 16 + 32, 4, 4)
-    assert unit_ops(PoolUnit("p"), 7, 5) == ((), 1, 1)
-    (dense,), *_ = unit_ops(DenseUnit("d", 20, 10), 1, 1)
+    assert unit_costs(PoolUnit("p"), 7, 5) == ((), 1, 1)
+    (dense,), *_ = unit_costs(DenseUnit("d", 20, 10), 1, 1)
     assert (dense.macs, dense.params) == (200, 210)
-    assert Kernel("x", "depthwise", 8, 8, 3).weights == 72
-    assert unit_ops(MaxPoolUnit("m", 2), 7, 8) == ((), 4, 4)
+    assert Part("x", "depthwise", 8, 8, 3).weights == 72
+    assert unit_costs(MaxPoolUnit("m", 2), 7, 8) == ((), 4, 4)
 
 
 def test_counts_of_a_residual_block_by_hand():
     """The convolution of the shortcut works on the averaged map: as many pixels as the block writes."""
-    ops, height, width = unit_ops(RESIDUAL, 9, 12)
+    ops, height, width = unit_costs(RESIDUAL, 9, 12)
     assert (height, width) == (5, 6)
     assert [op.name for op in ops] == ["r/conv1", "r/conv2", "r/conv3", "r/downsample"]
     assert [op.macs for op in ops] == [9 * 12 * 16 * 8, 30 * 9 * 8 * 8, 30 * 8 * 24, 30 * 16 * 24]
     assert [op.params for op in ops] == [16 * 8 + 16, 9 * 64 + 16, 8 * 24 + 48, 16 * 24 + 48]
     identity = dataclasses.replace(RESIDUAL, stride=1, downsample=False)
-    assert [kernel.part for kernel in identity.kernels] == ["conv1", "conv2", "conv3"]
+    assert [part.name for part in identity.parts] == ["conv1", "conv2", "conv3"]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import json
 import pytest
 import workdirs
 
-from compofa_tf import workdir as stages
 from compofa_tf.errors import InputError
-from compofa_tf.exporter import Exporter
-from compofa_tf.workdir import WorkDir
+from compofa_tf.pipeline import run as stages
+from compofa_tf.pipeline.exporting import Exporter
+from compofa_tf.pipeline.run import Run
 
 
 def test_a_quick_look_takes_the_first_or_a_seeded_sample_with_both_ends(tmp_path):
@@ -34,7 +34,7 @@ def test_tables_of_another_space_are_refused(tmp_path):
     content["space"]["settings"]["width_mult"] = 0.75
     supernet.write_text(json.dumps(content))
     with pytest.raises(InputError, match="another space"):
-        stages.find_front(WorkDir(tmp_path))
+        stages.find_front(Run(tmp_path))
     assert not (tmp_path / "front.json").exists()
 
 
@@ -43,7 +43,7 @@ def test_a_truncated_table_is_named(tmp_path):
     table = tmp_path / "latency" / "host-int8-t1.json"
     table.write_text(table.read_text()[:2000])
     with pytest.raises(InputError, match=r"host-int8-t1\.json"):
-        stages.find_front(WorkDir(tmp_path))
+        stages.find_front(Run(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_a_truncated_table_is_named(tmp_path):
     ],
 )
 def test_impossible_latencies_are_refused_and_no_front_is_written(tmp_path, capsys, change, message):
-    from compofa_tf import cli
+    from compofa_tf.cli import main
 
     workdirs.with_tables(tmp_path)
     table = tmp_path / "latency" / "host-int8-t1.json"
     content = json.loads(table.read_text())
     change(next(iter(content["entries"].values())))
     table.write_text(json.dumps(content))
-    assert cli.run(cli.parse(["compofa", "search", "--workdir", str(tmp_path)])) == 1
+    assert main.run(main.parse(["compofa", "search", "--workdir", str(tmp_path)])) == 1
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
     assert not (tmp_path / "front.json").exists()
@@ -76,7 +76,7 @@ def test_an_entry_that_stands_twice_is_refused(tmp_path):
         text = (tmp_path / name).read_text()
         (tmp_path / name).write_text(text.replace('"kind"', '"kind": "twice", "kind"', 1))
         with pytest.raises(InputError, match=r"\.json is damaged: 'kind' stands there twice"):
-            stages.find_front(WorkDir(tmp_path))
+            stages.find_front(Run(tmp_path))
         (tmp_path / name).write_text(text)
     assert not (tmp_path / "front.json").exists()
 
@@ -87,7 +87,7 @@ def test_members_without_weights_are_not_searched(tmp_path):
     supernet = tmp_path / "supernet" / "supernet.json"
     arch = space.arch(depths=(2, 3, 4, 2, 3), resolution=224)
     supernet.write_text(json.dumps({**json.loads(supernet.read_text()), "only": space.id(arch)}))
-    workdir = WorkDir(tmp_path)
+    workdir = Run(tmp_path)
     assert workdir.members() == [arch.at(24)]
     front = stages.find_front(workdir)
     assert [candidate.arch for candidate in front.candidates] == [arch.at(24)]
@@ -119,7 +119,7 @@ class FakeExporter(Exporter):
 
 def test_a_broken_budget_tries_the_next_member_that_is_fast_enough_by_as_much(tmp_path):
     workdirs.with_tables(tmp_path)
-    front = stages.find_front(WorkDir(tmp_path))
+    front = stages.find_front(Run(tmp_path))
     budget_ms = front.budgets[1]
     candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
     quick = FakeExporter(3, [1.0])
@@ -138,7 +138,7 @@ def test_a_broken_budget_tries_the_next_member_that_is_fast_enough_by_as_much(tm
 
 def test_when_no_member_keeps_a_budget_the_fastest_tried_is_left_and_named(tmp_path):
     workdirs.with_tables(tmp_path)
-    front = stages.find_front(WorkDir(tmp_path))
+    front = stages.find_front(Run(tmp_path))
     budget_ms = front.budgets[1]
     candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
     slower = 1.2 * budget_ms / candidates[0].predicted_ms
@@ -152,7 +152,7 @@ def test_when_no_member_keeps_a_budget_the_fastest_tried_is_left_and_named(tmp_p
 
 def test_budgets_of_another_device_are_not_judged_by_this_one(tmp_path):
     workdirs.with_tables(tmp_path)
-    front = stages.find_front(WorkDir(tmp_path))
+    front = stages.find_front(Run(tmp_path))
     budget_ms = front.budgets[1]
     exporter = FakeExporter(3, [9.0])
     exporter.same_device = False
@@ -164,7 +164,7 @@ def test_budgets_of_another_device_are_not_judged_by_this_one(tmp_path):
 
 def test_old_exports_go_only_when_new_ones_are_there_and_other_files_stay(tmp_path, monkeypatch):
     workdirs.with_tables(tmp_path)
-    workdir = WorkDir(tmp_path)
+    workdir = Run(tmp_path)
     stages.find_front(workdir)
     for name in ("old.tflite", "old.tflite.json", "mine.keras"):
         workdir.models.mkdir(exist_ok=True)
@@ -192,12 +192,12 @@ def test_old_exports_go_only_when_new_ones_are_there_and_other_files_stay(tmp_pa
 
 @pytest.mark.slow
 def test_stages_after_training_run_on_real_digits(tmp_path, capsys):
-    from compofa_tf import cli
+    from compofa_tf.cli import main
 
     space = workdirs.with_weights(tmp_path)
     (tmp_path / "accuracy" / "val.json").unlink()
     (tmp_path / "latency" / "host-int8-t1.json").unlink()
-    workdir = WorkDir(tmp_path)
+    workdir = Run(tmp_path)
     table = stages.measure_accuracy(workdir, sample=6)
     assert len(table) == 6
     stages.measure_latency(workdir)
@@ -216,10 +216,10 @@ def test_stages_after_training_run_on_real_digits(tmp_path, capsys):
     with pytest.raises(InputError, match="--overwrite"):
         stages.export_models(workdir)
     name = space.id(space.smallest(24))
-    assert cli.run(cli.parse(["compofa", "extract", "--workdir", str(tmp_path), "--arch", name])) == 0
+    assert main.run(main.parse(["compofa", "extract", "--workdir", str(tmp_path), "--arch", name])) == 0
     model = tmp_path / "models" / f"{name}.keras"
     for target in (("--arch", name), ("--model", str(model)), ("--model", str(artifacts[0].path))):
-        assert cli.run(cli.parse(["compofa", "evaluate", "--workdir", str(tmp_path), "--images", "50", *target])) == 0
+        assert main.run(main.parse(["compofa", "evaluate", "--workdir", str(tmp_path), "--images", "50", *target])) == 0
     assert capsys.readouterr().out.count("50 images") == 3
-    assert cli.run(cli.parse(["compofa", "report", "--workdir", str(tmp_path)])) == 0
+    assert main.run(main.parse(["compofa", "report", "--workdir", str(tmp_path)])) == 0
     assert front.best(1e3).id in (tmp_path / "report.html").read_text()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compofa_tf.space import Space
-from compofa_tf.stages import InvertedStage
-from compofa_tf.units import ConvUnit, DenseUnit, PoolUnit
+from compofa_tf.space.stages import InvertedStage
+from compofa_tf.space.units import ConvUnit, DenseUnit, PoolUnit
 
 
 def tiny_space(*, classes: int = 10, **settings) -> Space:
@@ -12,7 +12,7 @@ def tiny_space(*, classes: int = 10, **settings) -> Space:
     choices = ((1, 2), (2, 3))
     return Space(
         family="tiny",
-        settings={"classes": classes},
+        arguments={"classes": classes},
         stem=(ConvUnit("stem", 3, 8, 3, 2, "hard_swish"),),
         stages=(
             InvertedStage(8, 8, 1, "relu", False, 3, choices, (3,)),

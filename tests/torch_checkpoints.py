@@ -9,9 +9,9 @@ import pytest
 
 import compofa_tf as ct
 from compofa_tf import families
-from compofa_tf.interop import names
-from compofa_tf.interop.names import state_from_torch
-from compofa_tf.interop.torch_files import read_checkpoint
+from compofa_tf.published import torch_names
+from compofa_tf.published.torch_files import read_checkpoint
+from compofa_tf.published.torch_names import state_from_torch
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
@@ -44,22 +44,22 @@ def small_state(*, doubled=False):
     for slot in net.space.slots:
         unit = [unit for unit in slot.options if unit is not None][-1]
         blocks += hasattr(unit, "middle")
-        for kernel in unit.kernels:
-            base, norm = names._base(unit, blocks if hasattr(unit, "middle") else None, kernel)
-            value = weights[f"{slot.name}/{kernel.part}/kernel"]
-            if kernel.kind == "dense":
+        for part in unit.parts:
+            base, norm = torch_names._base(unit, blocks if hasattr(unit, "middle") else None, part)
+            value = weights[f"{slot.name}/{part.name}/kernel"]
+            if part.kind == "dense":
                 value = value.T
-            elif kernel.kind == "depthwise":
-                around = ((7 - kernel.size) // 2,) * 2 if blocks else (0, 0)
+            elif part.kind == "depthwise":
+                around = ((7 - part.kernel_size) // 2,) * 2 if blocks else (0, 0)
                 value = np.pad(value.transpose(2, 3, 0, 1), [(0, 0)] * 2 + [around] * 2)
             else:
                 value = value.transpose(3, 2, 0, 1)
             tensors = {f"{base}.weight": value}
-            if kernel.bias:
-                tensors[f"{base}.bias"] = weights[f"{slot.name}/{kernel.part}/bias"]
-            if kernel.norm:
-                for ours, theirs in names._NORM.items():
-                    tensors[f"{norm}.{theirs}"] = weights[f"{slot.name}/{kernel.part}/{ours}"]
+            if part.bias:
+                tensors[f"{base}.bias"] = weights[f"{slot.name}/{part.name}/bias"]
+            if part.norm:
+                for ours, theirs in torch_names._NORM.items():
+                    tensors[f"{norm}.{theirs}"] = weights[f"{slot.name}/{part.name}/{ours}"]
                 tensors[f"{norm}.num_batches_tracked"] = np.zeros([], np.int64)
             elastic = doubled and base.startswith("blocks.") and not base.startswith("blocks.0.") and ".se." not in base
             for key, array in tensors.items():
@@ -73,7 +73,7 @@ def torch_tensors_of(space):
     """A checkpoint of a space, without matrices, by asking what it would read."""
     asked = {}
 
-    class Reader(names._Reader):
+    class Reader(torch_names._Reader):
         def take(self, key, shape):
             asked[key] = torch.rand(shape)
             return np.zeros(shape, np.float32)
@@ -82,7 +82,7 @@ def torch_tensors_of(space):
             pass
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(names, "_Reader", Reader)
+        patch.setattr(torch_names, "_Reader", Reader)
         state_from_torch(space, {})
     return asked if space.kernel == "elastic" else {key: v for key, v in asked.items() if "_matrix" not in key}
 

@@ -6,10 +6,10 @@ import zlib
 from pathlib import Path
 
 from compofa_tf import files, recipes
+from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
-from compofa_tf.recipe import Recipe
-from compofa_tf.search.accuracy import AccuracyRecord, AccuracyTable
+from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.space import Space
 
 LABELS = [str(digit) for digit in range(10)]
@@ -64,7 +64,7 @@ def with_tables(folder: Path) -> Space:
 
 def with_weights(folder: Path) -> Space:
     """Adds untrained weights, so that everything after training runs on real digits."""
-    from compofa_tf.supernet import Supernet
+    from compofa_tf.nets.supernet import Supernet
 
     space = with_tables(folder)
     recipe = Recipe.load(folder)

@@ -20,7 +20,7 @@ from compofa_tf.data.tfds_images import list_tfds
 from compofa_tf.errors import InputError
 
 if TYPE_CHECKING:
-    from compofa_tf.recipe import DataSettings
+    from compofa_tf.recipes.settings import DataSettings
 
 _FORMS = '"digits", "folder:PATH", "images:PATH" or "tfds:NAME"'
 _NAMED_SKIPS = 3

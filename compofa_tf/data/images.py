@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from compofa_tf import files
 from compofa_tf.errors import InputError
+from compofa_tf.workdir import WorkDir
 
 MEMORY_LIMIT_BYTES = 1 << 30
 """Images are held in memory up to this total size, decoded if they are all of one size, else encoded."""
 
-_INDEX_NAME = "data_index.json"
 _DECODE_BATCH = 256
 _UNREADABLE = (0, 0, False)
 
@@ -101,7 +101,7 @@ def prepare(listing: Listing, *, cache: bool = True, workdir: Path | None = None
     stamps, total = _stamps(listing.items) if paths else ([], 0)
     in_memory = not paths or (cache and total <= MEMORY_LIMIT_BYTES)
     contents = _contents(listing.items, in_memory)
-    index = workdir / _INDEX_NAME if paths and workdir is not None else None
+    index = WorkDir(workdir).data_index_file if paths and workdir is not None else None
     known = _read_index(index) if index is not None else {}
     keys = [_key(path) for path in listing.items] if index is not None else []
     todo = []

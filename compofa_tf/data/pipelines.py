@@ -18,7 +18,7 @@ from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.resizing import crop_and_resize
 
 if TYPE_CHECKING:
-    from compofa_tf.recipe import DataSettings
+    from compofa_tf.recipes.settings import DataSettings
 
 THUMBNAIL = 64
 """Shorter side in pixels up to which the eval pipeline keeps the whole central square."""

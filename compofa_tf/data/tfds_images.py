@@ -20,6 +20,7 @@ from compofa_tf import files
 from compofa_tf.data import images
 from compofa_tf.data.images import Listing
 from compofa_tf.errors import InputError
+from compofa_tf.workdir import WorkDir
 
 _VALIDATION_SPLITS = ("validation", "val", "test")
 _PER_FOLDER = 1000
@@ -67,7 +68,7 @@ def list_tfds(name: str, *, cache: bool = True, workdir: Path | None = None) -> 
             raise InputError(
                 f"A set of {size >> 20} MiB is unpacked into the work directory; give one. Received: tfds:{name}"
             )
-        items, labels, names = _unpack(records, workdir / "images", name=builder.info.full_name)
+        items, labels, names = _unpack(records, WorkDir(workdir).unpacked_images, name=builder.info.full_name)
     if min(labels) < 0:
         raise InputError(f"Some images of the splits {splits} have no label. Received: tfds:{name}")
     val = np.asarray([not text.startswith("train/") for text in names], bool)

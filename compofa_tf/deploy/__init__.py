@@ -5,32 +5,15 @@ Importing this package, ``deploy.flatbuffer`` and ``deploy.runtime`` does not im
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from compofa_tf._lazy import face
 
 if TYPE_CHECKING:
-    from compofa_tf.deploy.export import Artifact, export_tflite
-    from compofa_tf.deploy.flatbuffer import inspect
-    from compofa_tf.deploy.lowering import lower
-    from compofa_tf.deploy.runtime import Runner
+    from compofa_tf.deploy.artifact import Artifact as Artifact
+    from compofa_tf.deploy.export import export_tflite as export_tflite
+    from compofa_tf.deploy.flatbuffer import inspect as inspect
+    from compofa_tf.deploy.lowering import lower as lower
+    from compofa_tf.deploy.runtime import Runner as Runner
 
-_NAMES = {
-    "Artifact": "export",
-    "Runner": "runtime",
-    "export_tflite": "export",
-    "inspect": "flatbuffer",
-    "lower": "lowering",
-}
-
-__all__ = ["Artifact", "Runner", "export_tflite", "inspect", "lower"]
-
-
-def __getattr__(name: str) -> Any:
-    """Loads a public name on first use."""
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = face(__name__)

@@ -27,11 +27,11 @@ def names() -> tuple[str, ...]:
 def register(family: Callable[..., Space]) -> Callable[..., Space]:
     """Makes a family known under the name of its function; to be used as a decorator.
 
-    Needed for families outside this package, before a file of theirs is read: files hold name and settings of a space.
+    Needed for families outside this package, before a file of theirs is read: files hold name and arguments of a space.
 
     Args:
       family: Takes keyword arguments and returns a ``Space`` whose ``family`` is the function's name and whose
-        ``settings``, given as arguments, make the same space again.
+        ``arguments`` make the same space again.
 
     Raises:
       InputError: If another function has that name.
@@ -43,23 +43,44 @@ def register(family: Callable[..., Space]) -> Callable[..., Space]:
     return family
 
 
-def get(name: str, **settings: Any) -> Space:
+def get(name: str, **arguments: Any) -> Space:
     """Returns the space of a family by name.
 
     Args:
       name: One of ``names()``.
-      **settings: Keyword arguments of the family's function.
+      **arguments: Keyword arguments of the family's function.
 
     Raises:
-      InputError: For an unknown name or setting.
+      InputError: For an unknown name or argument.
     """
     if name not in names():
         raise InputError(f"There is no such family; there are {', '.join(names())}. Received: family={name!r}")
     known = inspect.signature(_FAMILIES[name]).parameters
-    unknown = [key for key in settings if key not in known]
+    unknown = [key for key in arguments if key not in known]
     if unknown:
         raise InputError(f"Family {name} takes {', '.join(known)}. Received: {', '.join(unknown)}")
-    return _FAMILIES[name](**settings)
+    return _FAMILIES[name](**arguments)
+
+
+def from_json(content: Any) -> Space:
+    """Inverse of ``Space.to_json``; raises ``InputError`` for anything else."""
+    if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
+        raise InputError(f"Not a space description (family, settings). Received: {content!r}")
+    return get(content.get("family", ""), **content["settings"])
+
+
+def space_in(content: dict[str, Any], *, expected: Space | None, again: str) -> Space:
+    """Returns the space that the content of a file names under ``space`` and ``fingerprint``.
+
+    Args:
+      content: The file's.
+      expected: The space that it must be, if given.
+      again: What to do when it is another, for example ``"search again"``.
+    """
+    own = from_json(content["space"])
+    if expected is not None and content["fingerprint"] != expected.fingerprint:
+        raise InputError(f"it is of another space ({own!r} instead of {expected!r}); {again}")
+    return own
 
 
 for _module in pkgutil.iter_modules(__path__):
@@ -67,4 +88,4 @@ for _module in pkgutil.iter_modules(__path__):
     if _function is not None:
         globals()[_module.name] = register(_function)
 
-__all__ = ["get", "names", "register", *names()]
+__all__ = ["from_json", "get", "names", "register", "space_in", *names()]

@@ -7,15 +7,8 @@ from typing import Literal
 
 from compofa_tf.families.arguments import checked_settings
 from compofa_tf.space import Space
-from compofa_tf.stages import InvertedStage
-from compofa_tf.units import (
-    Activation,
-    BlockUnit,
-    ConvUnit,
-    DenseUnit,
-    PoolUnit,
-    make_divisible,
-)
+from compofa_tf.space.stages import InvertedStage
+from compofa_tf.space.units import Activation, BlockUnit, ConvUnit, DenseUnit, PoolUnit, make_divisible
 
 WIDTHS = (24, 40, 80, 112, 160)
 KERNELS = (3, 5, 3, 3, 5)
@@ -83,7 +76,7 @@ def mobilenet_v3(
     )
     return Space(
         family="mobilenet_v3",
-        settings=settings,
+        arguments=settings,
         stem=(
             ConvUnit("stem", 3, first, 3, steps[0], swish),
             BlockUnit("first", first, first, first, 3, 1, relu, shortcut=True, expansion=False),

@@ -7,8 +7,8 @@ from typing import Literal
 
 from compofa_tf.families.arguments import checked_settings
 from compofa_tf.space import Space
-from compofa_tf.stages import InvertedStage
-from compofa_tf.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit, make_divisible
+from compofa_tf.space.stages import InvertedStage
+from compofa_tf.space.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit, make_divisible
 
 WIDTHS = (24, 40, 80, 96, 192, 320)
 CHOICES = ((2, 3), (3, 4), (4, 6))
@@ -75,7 +75,7 @@ def proxyless_nas(
     )
     return Space(
         family="proxyless_nas",
-        settings=settings,
+        arguments=settings,
         stem=(
             ConvUnit("stem", 3, stem, 3, steps[0], "relu6"),
             BlockUnit("first", stem, stem, first, 3, 1, "relu6", expansion=False),

@@ -8,8 +8,8 @@ from typing import Literal
 from compofa_tf.errors import InputError
 from compofa_tf.families.arguments import checked_settings
 from compofa_tf.space import Space
-from compofa_tf.stages import ResidualStage, ResidualStem
-from compofa_tf.units import DenseUnit, PoolUnit, make_divisible
+from compofa_tf.space.stages import ResidualStage, ResidualStem
+from compofa_tf.space.units import DenseUnit, PoolUnit, make_divisible
 
 STEM_WIDTH = 64
 WIDTHS = (256, 512, 1024, 2048)
@@ -87,7 +87,7 @@ def resnet50(
     )
     return Space(
         family="resnet50",
-        settings=settings,
+        arguments=settings,
         stem=(),
         stages=(stem, *stages),
         head=(PoolUnit("head_pool"), DenseUnit("classifier", options[-1][-1], classes)),

@@ -5,24 +5,13 @@ Importing this package does not import TensorFlow; measuring a table builds and 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from compofa_tf._lazy import face
 
 if TYPE_CHECKING:
-    from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
-    from compofa_tf.latency.table import LatencyTable
+    from compofa_tf.latency.benchmarking import BenchmarkRow as BenchmarkRow
+    from compofa_tf.latency.benchmarking import benchmark as benchmark
+    from compofa_tf.latency.table import LatencyTable as LatencyTable
 
-_NAMES = {"BenchmarkRow": "benchmarking", "LatencyTable": "table", "benchmark": "benchmarking"}
-
-__all__ = ["BenchmarkRow", "LatencyTable", "benchmark"]
-
-
-def __getattr__(name: str) -> Any:
-    """Loads a public name on first use."""
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = face(__name__)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from compofa_tf import cost
 from compofa_tf.errors import InputError
-from compofa_tf.space import Arch, Piece, Space
+from compofa_tf.space import Arch, Space, cost
+from compofa_tf.space.pieces import Piece, covering_archs
 
 _POOL = 300
 """Random members from which the whole subnets are chosen."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """What is to be measured.
 
     Attributes:
@@ -43,7 +41,7 @@ class Plan:
         fit: int = 6,
         validate: int = 0,
         seed: int = 0,
-    ) -> Plan:
+    ) -> MeasurementPlan:
         """Plans the measurement of all members of a space at some resolutions, or of some members.
 
         Args:
@@ -74,60 +72,6 @@ class Plan:
         fitted = _spread(macs, fit)
         judged = _spread({arch: count for arch, count in macs.items() if arch not in fitted}, validate)
         return cls(sides, pieces, fitted, judged)
-
-
-def covering_archs(space: Space, resolution: int) -> Iterator[Arch]:
-    """Yields members that together have every piece that any member of the space has at one resolution.
-
-    The pieces of a stage depend on nothing outside it but the width before it, and a block of a stage on nothing but
-    its place, expand ratio, kernel and widths. So members whose stages and blocks all make their first choice, all
-    their second, and so on, have them all: 3 members instead of 243, 9 instead of 10^19. With elastic widths the choice
-    also moves on by none, one, two, ... from stage to stage, so that every pair of neighbours occurs.
-    """
-    independent, elastic = space.coupling == "independent", space.kernel == "elastic"
-    choices = max(len(stage.expands if independent else stage.choices) for stage in space.stages)
-    kernels = max(len(stage.kernels) for stage in space.stages) if elastic else 1
-    counts = [count for stage in space.stages for count in stage.width_counts]
-    widths = max(counts, default=1)
-    for choice, kernel in itertools.product(range(choices), range(kernels)):
-        if not independent:
-            for pace in range(choices if counts else 1):
-                yield _compound(space, resolution, choice, kernel, pace)
-            continue
-        for first, pace in itertools.product(range(widths), repeat=2):
-            moving = [(first + pace * i) % widths for i in range(len(counts))]
-            yield _uniform(space, resolution, choice, kernel, moving)
-
-
-def _uniform(space: Space, resolution: int, choice: int, kernel: int, widths: Sequence[int]) -> Arch:
-    """All blocks make the same choice, as far as their stages have it."""
-    counts = [count for stage in space.stages for count in stage.width_counts]
-    return space.arch(
-        depths=[max(stage.depths) for stage in space.stages],
-        expands=[_at(stage.expands, choice) for stage in space.stages for _ in range(stage.blocks)],
-        kernels=_kernels(space, kernel),
-        widths=[min(width, count - 1) for width, count in zip(widths, counts)],
-        resolution=resolution,
-    )
-
-
-def _compound(space: Space, resolution: int, choice: int, kernel: int, pace: int) -> Arch:
-    """The stages make choices one pace apart."""
-    most = max(len(stage.choices) for stage in space.stages)
-    depths = [
-        _at(stage.choices, (choice + pace * i) % most if pace else choice)[0] for i, stage in enumerate(space.stages)
-    ]
-    return space.arch(depths=depths, kernels=_kernels(space, kernel), resolution=resolution)
-
-
-def _kernels(space: Space, kernel: int) -> list[int] | None:
-    if space.kernel == "fixed":
-        return None
-    return [_at(stage.kernels, kernel) for stage in space.stages for _ in range(stage.blocks)]
-
-
-def _at(options: Sequence[Any], index: int) -> Any:
-    return options[min(index, len(options) - 1)]
 
 
 def _draw(space: Space, resolutions: tuple[int, ...], *, count: int, seed: int) -> tuple[Arch, ...]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compofa_tf import files
+from compofa_tf import families, files
 from compofa_tf.errors import InputError, NotCoveredError
-from compofa_tf.latency.fitting import Check, Correction, Validation
+from compofa_tf.latency.correction import Check, Correction, Validation
 from compofa_tf.latency.timings import QUANTILE, Timing
 from compofa_tf.space import Arch, Space
 
@@ -228,15 +228,9 @@ class LatencyTable:
           InputError: If the file is missing, truncated, no latency table, damaged, or of another space.
         """
         content = files.read_json(path, kind=KIND)
-        try:
-            own = Space.from_json(content["space"])
-            if space is not None and content["fingerprint"] != space.fingerprint:
-                raise InputError(f"it is of another space ({own!r} instead of {space!r}); measure this space first")
+        with files.interpreted(path, again="measure again without it"):
+            own = families.space_in(content, expected=space, again="measure this space first")
             return cls._from_json(content, own)
-        except KeyError as error:
-            raise InputError(f"{path} lacks {error}; it is damaged, measure again without it.") from error
-        except (TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"{path} cannot be used: {error}") from error
 
     @classmethod
     def _from_json(cls, content: dict[str, Any], space: Space) -> LatencyTable:
@@ -307,13 +301,13 @@ class LatencyTable:
           InputError: If an argument does not fit, or the file is damaged, of another space or was measured under other
             conditions; it is left as it is.
         """
-        from compofa_tf.latency.devices import describe
-        from compofa_tf.latency.plan import Plan
+        from compofa_tf.latency.devices.host import describe
+        from compofa_tf.latency.plan import MeasurementPlan
 
         for name, value, least in (("runs", runs, 1), ("repeats", repeats, 1), ("warmup", warmup, 0)):
             if value < least:
                 raise InputError(f"{name} must be at least {least}. Received: {name}={value}")
-        plan = Plan.of(space, resolutions=resolutions, archs=archs, fit=fit, validate=validate, seed=seed)
+        plan = MeasurementPlan.of(space, resolutions=resolutions, archs=archs, fit=fit, validate=validate, seed=seed)
         fresh = cls(
             space=space,
             precision=precision,
@@ -327,7 +321,7 @@ class LatencyTable:
         )
         table = cls.resume(path, fresh=fresh)
 
-        from compofa_tf.latency.timing import measure_latency
+        from compofa_tf.latency.measuring import measure_latency
 
         measure_latency(table, plan, path=path, progress=progress)
         return table
@@ -359,7 +353,7 @@ class LatencyTable:
         return table
 
     def _decisive(self) -> dict[str, Any]:
-        from compofa_tf.latency.devices import DECISIVE
+        from compofa_tf.latency.devices.host import DECISIVE
 
         names = ("device", "precision", "threads", "warmup")
         return {**{n: getattr(self, n) for n in names}, **{n: self.conditions.get(n) for n in DECISIVE}}

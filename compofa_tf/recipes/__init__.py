@@ -8,14 +8,15 @@ import pkgutil
 import types
 
 from compofa_tf.errors import InputError
-from compofa_tf.recipe import Recipe
+from compofa_tf.recipes import library
+from compofa_tf.recipes.recipe import Recipe
 
 __all__ = ["describe", "get", "names"]
 
 
 def names() -> tuple[str, ...]:
     """Returns the names that ``get`` knows."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(library.__path__)))
 
 
 def get(name: str) -> Recipe:
@@ -37,4 +38,4 @@ def _module(name: str) -> types.ModuleType:
         near = difflib.get_close_matches(name, names(), n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}."
         raise InputError(f"There is no such recipe; {hint} Received: recipe={name!r}")
-    return importlib.import_module(f"compofa_tf.recipes.{name}")
+    return importlib.import_module(f"{library.__name__}.{name}")

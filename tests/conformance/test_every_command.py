@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from compofa_tf import cli
+from compofa_tf.cli import main
 
 COMMANDS = {
     "benchmark": "benchmark FILE",
@@ -28,7 +28,7 @@ COMMANDS = {
 def help_of(*arguments):
     text = io.StringIO()
     with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as stopped:
-        cli.parse(["compofa", *arguments, "--help"])
+        main.parse(["compofa", *arguments, "--help"])
     assert stopped.value.code == 0
     return text.getvalue()
 
@@ -44,12 +44,12 @@ def test_help_has_an_example_of_the_command_that_parses(name):
     example = next(line for line in text.splitlines() if line.startswith("Example: "))
     words = example.removeprefix("Example: ").split()
     assert words[:2] == ["compofa", name]
-    assert callable(cli.parse(words).command)
+    assert callable(main.parse(words).command)
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"demo", "recipes", "space"}))
 def test_required_arguments_are_asked_for(name, capsys):
     with pytest.raises(SystemExit) as stopped:
-        cli.parse(["compofa", name])
+        main.parse(["compofa", name])
     assert stopped.value.code == 2
     assert "required" in capsys.readouterr().err

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compofa_tf import cost, families
-from compofa_tf.space import Space
+from compofa_tf import families
+from compofa_tf.space import Space, cost
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def test_default_settings_are_the_published_network(name):
 
 @EVERY
 def test_description_rebuilds_the_space(space):
-    again = Space.from_json(json.loads(json.dumps(space.to_json())))
+    again = families.from_json(json.loads(json.dumps(space.to_json())))
     assert (again, again.slots, again.size) == (space, space.slots, space.size)
 
 

@@ -14,11 +14,13 @@ import pytest
 
 import compofa_tf
 from compofa_tf import families, recipes
+from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
-from compofa_tf.recipe import Recipe
-from compofa_tf.search import AccuracyRecord, AccuracyTable, Front, search
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Front
 
 SPACE = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10)
 ARCHS = (SPACE.smallest(32), SPACE.largest(32))

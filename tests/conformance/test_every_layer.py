@@ -18,8 +18,10 @@ import pytest
 import tensorflow as tf
 from spaces import small_space
 
-from compofa_tf import blocks, layers
 from compofa_tf.errors import InputError
+from compofa_tf.nets import elastic, layers
+from compofa_tf.nets.plain import StockOps
+from compofa_tf.nets.topology import compute
 
 SIDE = 9
 CHANNELS = 8
@@ -172,36 +174,36 @@ def batch_norm(**settings: Any) -> Case:
 
 
 def unit(slot_name: str) -> Case:
-    """An elastic unit against the functional model of stock layers that ``PlainKit`` builds."""
+    """An elastic unit against the functional model of stock layers that ``StockOps`` builds."""
     slot = next(slot for slot in small_space("elastic", "independent").slots if slot.name == slot_name)
     options = [option for option in slot.options if option is not None]
     space = (1, 1) if slot_name == "classifier" else (SIDE, SIDE)
 
     def stock(layer, weights, channels, call):
         inputs = keras.Input((*space, channels))
-        model = keras.Model(inputs, blocks.run(call["unit"], blocks.PlainKit(slot.name, epsilon=layer.epsilon), inputs))
-        for kernel in call["unit"].kernels:
-            arrays, norm = layer.sliced(kernel)
-            model.get_layer(f"{slot.name}_{kernel.part}").set_weights(arrays)
+        model = keras.Model(inputs, compute(call["unit"], StockOps(slot.name, epsilon=layer.epsilon), inputs))
+        for part in call["unit"].parts:
+            arrays, norm = layer.sliced(part)
+            model.get_layer(f"{slot.name}_{part.name}").set_weights(arrays)
             if norm:
-                model.get_layer(f"{slot.name}_{kernel.part}_bn").set_weights(norm)
+                model.get_layer(f"{slot.name}_{part.name}_bn").set_weights(norm)
         return model
 
     def used(layer, weights, channels, call):
         masks = masked(weights)
-        for kernel in call["unit"].kernels:
-            own = {name.split("/")[1]: value for name, value in weights.items() if name.startswith(f"{kernel.part}/")}
-            if kernel.kind == "depthwise":
-                found = depthwise_masks(own, kernel.size, kernel.in_channels)
+        for part in call["unit"].parts:
+            own = {name.split("/")[1]: value for name, value in weights.items() if name.startswith(f"{part.name}/")}
+            if part.kind == "depthwise":
+                found = depthwise_masks(own, part.kernel_size, part.in_channels)
             else:
-                found = masked(own, kernel=np.s_[..., : kernel.in_channels, : kernel.out_channels])
+                found = masked(own, kernel=np.s_[..., : part.in_channels, : part.out_channels])
             for tensor in {"gamma", "beta", "bias"} & set(own):
-                found[tensor][: kernel.out_channels] = True
-            masks.update({f"{kernel.part}/{tensor}": mask for tensor, mask in found.items()})
+                found[tensor][: part.out_channels] = True
+            masks.update({f"{part.name}/{tensor}": mask for tensor, mask in found.items()})
         return masks
 
     return Case(
-        make=lambda seed=0: blocks.ElasticUnit(slot, epsilon=1e-3, seed=seed),
+        make=lambda seed=0: elastic.ElasticUnit(slot, epsilon=1e-3, seed=seed),
         sizes=tuple((option.in_channels, {"unit": option}) for option in options),
         too_large=((options[0].in_channels + 1, {"unit": options[0]}),),
         stock=stock,
@@ -226,7 +228,7 @@ CASES: dict[type, dict[str, Case]] = {
     },
     layers.ElasticDense: {"bias": dense(), "plain": dense(use_bias=False)},
     layers.ElasticBatchNormalization: {"default": batch_norm(), "epsilon": batch_norm(epsilon=0.1)},
-    blocks.ElasticUnit: {
+    elastic.ElasticUnit: {
         "stem": unit("stem"),
         "first": unit("first"),
         "stride": unit("stage1_block0"),
@@ -248,7 +250,7 @@ def built(case: Case, *, seed: int = 0) -> Any:
 
 
 def variables(layer: Any) -> dict[str, Any]:
-    if isinstance(layer, blocks.ElasticUnit):
+    if isinstance(layer, elastic.ElasticUnit):
         return layer.variables_by_name()
     return {variable.name: variable for variable in layer.weights}
 
@@ -279,7 +281,7 @@ def sizes(case: Case) -> Iterator[tuple[tf.Tensor, int, dict[str, Any]]]:
 def test_no_public_layer_is_missing():
     public = {cls for cls in (getattr(layers, name) for name in layers.__all__) if inspect.isclass(cls)}
     public |= {
-        cls for name, cls in vars(blocks).items() if inspect.isclass(cls) and issubclass(cls, keras.layers.Layer)
+        cls for name, cls in vars(elastic).items() if inspect.isclass(cls) and issubclass(cls, keras.layers.Layer)
     }
     assert set(CASES) == public
 
@@ -347,7 +349,7 @@ def test_one_graph_serves_unknown_batch_and_image_sizes(case):
 def test_config_rebuilds_the_layer(case):
     layer = built(case)
     config = layer.get_config()
-    if not isinstance(layer, blocks.ElasticUnit):
+    if not isinstance(layer, elastic.ElasticUnit):
         config = json.loads(json.dumps(config))
     again = type(layer).from_config(config)
     if not again.built:

@@ -9,8 +9,10 @@ import re
 
 import pytest
 
-from compofa_tf import plans, recipes, sampling
-from compofa_tf.recipe import Recipe
+from compofa_tf import recipes
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.space import sampling
+from compofa_tf.training import phases
 
 HEADINGS = ("Paper", "Command", "Hardware", "Time", "Expected", "Last run")
 EVERY = pytest.mark.parametrize("name", recipes.names())
@@ -69,7 +71,7 @@ def test_the_space_can_be_built_for_any_number_of_classes(name):
 @EVERY
 def test_every_phase_fits_the_space(name):
     recipe = recipes.get(name)
-    plans.check_phases(recipe, classes=10)
+    phases.check_phases(recipe, classes=10)
     space = recipe.space.build(classes=10)
     for step, (kind, phase) in enumerate(recipe.phases):
         if kind != "teacher":
@@ -90,7 +92,7 @@ def test_schedule_of_the_paper(name):
     assert [phase.sort_channels for _, phase in recipe.phases] == [None, 0, 0]
     assert dataclasses.astuple(recipe.optimizer) == (0.9, 3e-5, 0.1, 0.1)
     assert recipe.data.resolutions == tuple(range(128, 225, 4))
-    teacher = plans.teacher_space(recipe, classes=1000)
+    teacher = phases.teacher_space(recipe, classes=1000)
     assert set(teacher.largest(224).kernels) == {7}
     assert teacher.largest(224).depths == (4,) * 5 and {*teacher.largest(224).expands} == {6}
 

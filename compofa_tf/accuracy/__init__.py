@@ -1,0 +1,1 @@
+"""How good each subnet is: evaluation, and tables of many."""

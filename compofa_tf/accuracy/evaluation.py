@@ -1,0 +1,109 @@
+"""Accuracy of a subnet, a Keras model or a ``.tflite`` file through one code path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from compofa_tf.errors import InputError
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.space import Arch
+from compofa_tf.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    pass
+
+from compofa_tf.deploy.runtime import Runner
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What an evaluation found.
+
+    Attributes:
+      top1: Share of images whose label came first, in [0, 1].
+      top5: Share of images whose label was among the first five (all classes where there are fewer).
+      count: Number of images.
+    """
+
+    top1: float
+    top5: float
+    count: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of ``top1`` (Wilson)."""
+        return wilson_interval(self.top1, self.count)
+
+    def to_json(self) -> dict[str, float | int]:
+        """Returns a JSON-serialisable mapping, interval included."""
+        low, high = self.interval
+        return {**asdict(self), "low": low, "high": high}
+
+    def __str__(self) -> str:
+        """One line for people."""
+        low, high = self.interval
+        return (
+            f"top-1 {self.top1:.2%} (95 % interval {low:.2%} to {high:.2%}), top-5 {self.top5:.2%}, {self.count} images"
+        )
+
+
+def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1) -> Accuracy:
+    """Returns the accuracy of anything that classifies.
+
+    Args:
+      model: A ``Supernet`` (with ``arch``; its stored batch-norm statistics are used, so calibrate first), a Keras
+        model, or the path of a ``.keras`` or ``.tflite`` file.
+      dataset: Batches ``(images, labels)``: normalised float32 ``[batch, height, width, 3]`` and integers ``[batch]``.
+      arch: The member of the supernet; for nothing else.
+      threads: Threads of the LiteRT runtime, for a ``.tflite`` file.
+
+    Raises:
+      InputError: If the model is of no known kind or there are no images.
+    """
+    predict = _predictor(model, arch, threads)
+    counts = np.zeros(3, np.int64)
+    for images, labels in dataset:
+        counts += count_correct(np.asarray(predict(images)), np.asarray(labels))
+    if not counts[2]:
+        raise InputError("Evaluation needs at least one image. Received: an empty dataset")
+    return Accuracy(counts[0] / counts[2], counts[1] / counts[2], int(counts[2]))
+
+
+def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], Any]:
+    if isinstance(model, Supernet):
+        if arch is None:
+            raise InputError("A supernet is evaluated as one of its members: give arch. Received: arch=None")
+        code = tf.constant(model.space.encode(arch))
+        return lambda images: model.inference_function(images, code)
+    if arch is not None:
+        raise InputError(f"arch goes with a Supernet only. Received: {type(model).__name__}")
+    if isinstance(model, (str, os.PathLike)):
+        path = Path(model)
+        if path.suffix == ".tflite":
+            return Runner(path, threads=threads)
+        try:
+            model = keras.models.load_model(path)
+        except ValueError as error:
+            raise InputError(f"{path} is neither a .tflite nor a readable .keras file ({error}).") from error
+    if not isinstance(model, keras.Model):
+        raise InputError(f"A Supernet, a Keras model or a file is evaluated. Received: {type(model).__name__}")
+    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+
+def count_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns how many labels came first, came among the first five, and there are: int64 ``[3]``.
+
+    A label that shares its score with others ranks behind all of them, so that a constant output earns nothing.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    rank = (logits >= own).sum(axis=1) - 1
+    finite = np.isfinite(logits).all(axis=1)
+    return np.array([(finite & (rank < 1)).sum(), (finite & (rank < 5)).sum(), len(labels)], np.int64)

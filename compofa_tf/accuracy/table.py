@@ -1,0 +1,283 @@
+"""Measured accuracies of the members of a family: what the search reads. No TensorFlow until ``measure``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compofa_tf import families, files
+from compofa_tf.errors import InputError, NotCoveredError
+from compofa_tf.space import Arch, Space
+from compofa_tf.statistics import wilson_interval
+
+KIND = "accuracy_table"
+
+
+@dataclass(frozen=True)
+class AccuracyRecord:
+    """Accuracy of one subnet at one resolution.
+
+    Attributes:
+      arch: The subnet, resolution included.
+      top1: Share of images whose label came first, in [0, 1].
+      top5: Share of images whose label was among the first five, in [0, 1].
+      count: Images that were looked at.
+    """
+
+    arch: Arch
+    top1: float
+    top5: float
+    count: int
+
+    def __post_init__(self) -> None:
+        """Rejects what no evaluation can give."""
+        for name, value in (("top1", self.top1), ("top5", self.top5)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise InputError(f"An accuracy is a share in [0, 1]. Received: {name}={value!r}")
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
+            raise InputError(f"An accuracy needs at least one image. Received: count={self.count!r}")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of ``top1`` (``wilson_interval``)."""
+        return wilson_interval(self.top1, self.count)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval of ``top1``."""
+        return self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval of ``top1``."""
+        return self.interval[1]
+
+
+@dataclass(eq=False)
+class AccuracyTable(Mapping[str, AccuracyRecord]):
+    """Accuracies of subnets, by id: a read-only mapping ``id -> AccuracyRecord`` that ``add`` extends.
+
+    ``table["r192-d23423"].top1``, ``table.predict(arch)``, ``for id, record in table.items()``. Everything that the
+    numbers depend on is in the header, and a file is only continued under the same header.
+
+    Attributes:
+      space: The family.
+      data: Name of the data set.
+      split: Which part of it the accuracies are of.
+      images: Images per subnet; ``None`` stands for the whole split.
+      calibration_images: Training images behind the batch-norm statistics of each subnet.
+      resolutions: Resolutions that are to be covered, ascending.
+      recipe_hash: ``Recipe.hash`` of the run that the weights come from, if any.
+    """
+
+    space: Space
+    data: str
+    split: str = "val"
+    images: int | None = None
+    calibration_images: int = 2048
+    resolutions: tuple[int, ...] = ()
+    recipe_hash: str | None = None
+
+    def __post_init__(self) -> None:
+        """Starts with no records."""
+        self.resolutions = tuple(sorted({int(resolution) for resolution in self.resolutions}))
+        self._records: dict[str, AccuracyRecord] = {}
+        self._by_arch: dict[Arch, AccuracyRecord] = {}
+
+    def __getitem__(self, name: str) -> AccuracyRecord:
+        """Returns the record of an id."""
+        return self._records[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterates over the ids in the order in which they were added."""
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        """Number of subnets with a record, each resolution counted."""
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        """Says how much is covered, and of what."""
+        return f"<AccuracyTable of {self.data}/{self.split}: {len(self)} of {self.total} subnets, {self.space!r}>"
+
+    @property
+    def total(self) -> int:
+        """Archs of the space times resolutions: the length of the complete table."""
+        return self.space.size * len(self.resolutions)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every subnet at every resolution has a record."""
+        return 0 < self.total == len(self)
+
+    def add(self, record: AccuracyRecord) -> None:
+        """Adds a record, or replaces that of the same subnet; raises ``InputError`` for a subnet of another space."""
+        self._insert(self.space.id(record.arch), record)
+        if record.arch.resolution not in self.resolutions:
+            self.resolutions = tuple(sorted((*self.resolutions, record.arch.resolution)))
+
+    def _insert(self, name: str, record: AccuracyRecord) -> None:
+        self._records[name] = record
+        self._by_arch[record.arch] = record
+
+    def missing(self, archs: Iterable[Arch]) -> list[Arch]:
+        """Returns those of ``archs`` that have no record, in their order."""
+        return [arch for arch in archs if arch not in self._by_arch]
+
+    def predict(self, arch: Arch) -> float:
+        """Returns the measured top-1 accuracy of a subnet, in [0, 1].
+
+        Raises:
+          NotCoveredError: (a ``KeyError``) If the subnet was not measured; names the nearest that were.
+        """
+        record = self._by_arch.get(arch)
+        if record is None:
+            raise NotCoveredError(self._not_covered(arch))
+        return record.top1
+
+    def _not_covered(self, arch: Arch) -> str:
+        def distance(name: str) -> tuple[int, int, str]:
+            other = self._records[name].arch
+            depths = sum(abs(mine - its) for mine, its in zip(arch.depths, other.depths))
+            return abs(arch.resolution - other.resolution), depths, name
+
+        nearest = ", ".join(sorted(self._records, key=distance)[:3]) or "none, the table is empty"
+        return f"No accuracy was measured for {self.space.id(arch)}; nearest measured: {nearest}."
+
+    # Files
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns a JSON-serialisable mapping: the header and, by id, top-1, top-5, count and the 95 % interval."""
+        records = {
+            name: {"top1": r.top1, "top5": r.top5, "count": r.count, "low": r.low, "high": r.high}
+            for name, r in self._records.items()
+        }
+        return {**self._header(), "covered": {"measured": len(self), "of": self.total}, "records": records}
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "space": self.space.to_json(),
+            "fingerprint": self.space.fingerprint,
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "calibration_images": self.calibration_images,
+            "resolutions": list(self.resolutions),
+        }
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+        """Writes the table atomically: ``path`` holds the old table or the whole new one, never a part."""
+        files.write_json(path, self.to_json(), kind=KIND, recipe_hash=self.recipe_hash, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, space: Space | None = None) -> AccuracyTable:
+        """Reads a file of ``save``.
+
+        Args:
+          path: The file.
+          space: The space that it must be of, if given.
+
+        Raises:
+          InputError: If the file is missing, truncated, no accuracy table, damaged, or of another space.
+        """
+        content = files.read_json(path, kind=KIND)
+        with files.interpreted(path, again="measure again without it"):
+            own = families.space_in(content, expected=space, again="measure this space first")
+            names = ("data", "split", "images", "calibration_images", "resolutions", "recipe_hash")
+            table = cls(space=own, **{name: content[name] for name in names})
+            for name, row in content["records"].items():
+                record = AccuracyRecord(own.parse(name), row["top1"], row["top5"], row["count"])
+                table._insert(name, record)
+        return table
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str] | None,
+        *,
+        space: Space,
+        data: str,
+        split: str = "val",
+        images: int | None = None,
+        calibration_images: int = 2048,
+        resolutions: Sequence[int] = (),
+        recipe_hash: str | None = None,
+    ) -> AccuracyTable:
+        """Returns the table of ``path`` to be continued, or an empty one if there is no such file.
+
+        Args:
+          path: File of an earlier, perhaps interrupted measurement; ``None`` starts anew.
+          space: The family.
+          data: As the attribute.
+          split: As the attribute.
+          images: As the attribute.
+          calibration_images: As the attribute.
+          resolutions: Resolutions to cover; those of the file are kept.
+          recipe_hash: As the attribute.
+
+        Raises:
+          InputError: If the file is damaged or was measured under another header; it is left as it is.
+        """
+        fresh = cls(space, data, split, images, calibration_images, tuple(resolutions), recipe_hash)
+        if path is None or not Path(path).exists():
+            return fresh
+        table = cls.load(path, space=space)
+        for name in ("data", "split", "images", "calibration_images", "recipe_hash"):
+            found, wanted = getattr(table, name), getattr(fresh, name)
+            if found != wanted:
+                raise InputError(
+                    f"{path} was measured with another setting and cannot be continued; delete it or use another work "
+                    f"directory. Received: {name}={wanted!r} where the file has {found!r}"
+                )
+        table.resolutions = tuple(sorted({*table.resolutions, *fresh.resolutions}))
+        return table
+
+    @classmethod
+    def measure(
+        cls,
+        net: Any,
+        *,
+        data: Any,
+        archs: Iterable[Arch] | None = None,
+        resolutions: Sequence[int] | None = None,
+        images: int | None = None,
+        calibration_images: int = 2048,
+        batch_size: int = 250,
+        path: str | os.PathLike[str] | None = None,
+        recipe_hash: str | None = None,
+        progress: bool = True,
+    ) -> AccuracyTable:
+        """Calibrates and evaluates subnets of a trained supernet on the validation images.
+
+        Args:
+          net: The ``Supernet``.
+          data: The ``Data`` (``compofa_tf.data.load``).
+          archs: Subnets to measure; all members of the space at all ``resolutions`` when absent.
+          resolutions: Resolutions for ``archs=None``.
+          images: Validation images per subnet; all when absent.
+          calibration_images: Training images for the batch-norm statistics of each subnet; 0 uses the stored ones.
+          batch_size: Images per step.
+          path: File that is written as the work goes on and continued if it exists.
+          recipe_hash: ``Recipe.hash`` of the run, recorded in the file.
+          progress: Whether to show a progress bar.
+
+        Returns:
+          The table, with all of ``archs`` and whatever else the file already had.
+        """
+        from compofa_tf.accuracy.measuring import measure_accuracy
+
+        return measure_accuracy(
+            net,
+            data=data,
+            archs=archs,
+            resolutions=resolutions,
+            images=images,
+            calibration_images=calibration_images,
+            batch_size=batch_size,
+            path=path,
+            recipe_hash=recipe_hash,
+            progress=progress,
+        )

@@ -1,1 +1,0 @@
-"""Reading what the PyTorch implementations published."""

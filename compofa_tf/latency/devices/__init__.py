@@ -1,0 +1,1 @@
+"""Devices that a latency can be measured on."""

@@ -1,0 +1,1 @@
+"""What computes: elastic layers, the supernet, plain subnets. Keras."""

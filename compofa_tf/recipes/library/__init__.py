@@ -1,0 +1,1 @@
+"""The named recipes, a file each."""

@@ -1,0 +1,1 @@
+"""The page that shows a work directory. No TensorFlow."""

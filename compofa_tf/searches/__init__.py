@@ -1,0 +1,1 @@
+"""Which subnet: fronts, exact search, evolution. No TensorFlow."""

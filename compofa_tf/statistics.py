@@ -1,0 +1,55 @@
+"""Statistics of samples: the confidence interval of a share, and rank correlation. NumPy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from compofa_tf.errors import InputError
+
+NORMAL_95 = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of a share that was observed on a sample.
+
+    Wilson's score interval (E. B. Wilson, JASA 22, 1927): unlike the textbook interval it stays within [0, 1] and
+    keeps its width at 0 and 1.
+
+    Args:
+      share: Observed share of successes, in [0, 1].
+      count: Size of the sample, at least 1.
+
+    Returns:
+      ``(low, high)``, both in [0, 1].
+
+    Raises:
+      InputError: For a share or count outside these ranges.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"A share lies in [0, 1]. Received: share={share!r}")
+    if count < 1:
+        raise InputError(f"An interval needs at least one observation. Received: count={count!r}")
+    square = NORMAL_95**2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
+    # Rounding can push the ends past the observation at 0 and 1, where they meet it exactly.
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Returns Spearman's rank correlation in [-1, 1]; ties get average ranks, and a constant list correlates by 0.
+
+    C. Spearman, American Journal of Psychology 15, 1904: the linear correlation of the ranks.
+    """
+    one, other = (_ranks(values) - (len(values) - 1) / 2 for values in (first, second))
+    scale = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / scale if scale else 0.0
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]

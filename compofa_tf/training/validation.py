@@ -1,0 +1,35 @@
+"""Top-1 of named subnets at the end of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compofa_tf.accuracy.evaluation import evaluate
+from compofa_tf.data.dataset import Data
+from compofa_tf.nets.subnet import calibrate
+from compofa_tf.nets.supernet import Supernet
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.space import Arch
+
+
+def validator(data: Data, recipe: Recipe) -> Callable[[Supernet, Mapping[str, Arch]], dict[str, float]]:
+    """Returns a quick check for the end of an epoch: top-1 of named, calibrated members on some validation images.
+
+    It uses the recipe's calibration images and at most ``recipe.accuracy.images`` (2,000 if that is all) to look at.
+    """
+    cached: dict[int, tuple[list[Any], list[Any]]] = {}
+    settings = recipe.accuracy
+
+    def validate(net: Supernet, archs: Mapping[str, Arch]) -> dict[str, float]:
+        found = {}
+        for name, arch in archs.items():
+            pipelines = {"resolution": arch.resolution, "batch_size": settings.batch_size}
+            if arch.resolution not in cached:
+                calibration = data.calibration(**pipelines, count=settings.calibration_images)
+                cached[arch.resolution] = list(calibration), list(data.eval(**pipelines, limit=settings.images or 2000))
+            calibrate(net, arch, cached[arch.resolution][0])
+            found[name] = evaluate(net, cached[arch.resolution][1], arch=arch).top1
+        return found
+
+    return validate
