@@ -6,6 +6,7 @@ They keep light what only reads and searches: TensorFlow is imported when someth
 from __future__ import annotations
 
 import importlib
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,22 @@ FACES: dict[str, dict[str, str]] = {
     },
 }
 """Names of a package, each with ``module`` or ``module:name``: what ``import compofa_tf as ct`` offers first of all."""
+
+
+LATER: dict[str, tuple[str, ...]] = {}
+"""Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
+
+
+def later(importer: str, module: str) -> types.ModuleType:
+    """Returns a module that is loaded now and not when the importing one was.
+
+    Args:
+      importer: ``__name__`` of the module that asks.
+      module: One of those that ``LATER`` gives it, below ``compofa_tf``.
+    """
+    if module not in LATER.get(importer.partition(".")[2], ()):
+        raise ImportError(f"Write {module!r} into LATER of compofa_tf/_lazy.py first. Received: importer={importer!r}")
+    return importlib.import_module(f"compofa_tf.{module}")
 
 
 def face(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
