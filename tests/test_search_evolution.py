@@ -10,7 +10,7 @@ from spaces import small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
@@ -34,7 +34,7 @@ TABLES = published_lookup_tables()
 def predictors(name):
     space = SPACES[name]
     table = latency_from_lookup(space, TABLES, resolutions=SIDES)
-    return AccuracyPredictor.published(space), Latencies(space, table, SIDES)
+    return AccuracyPredictor.published(space), latencies_of(table, SIDES)
 
 
 def variation(name, seed=0):
@@ -293,7 +293,7 @@ def test_latencies_of_elastic_widths_are_the_sums_of_their_pieces():
     archs = [members.arch(space, index) for index in range(50)]
     expected = [sum(table.entries[piece.key].ms for piece in space.pieces(arch)) for arch in archs]
     assert len(set(np.round(expected, 6))) > 20
-    np.testing.assert_allclose(Latencies(space, table, (16, 24)).predict_all(members), expected)
+    np.testing.assert_allclose(latencies_of(table, (16, 24)).predict_all(members), expected)
 
 
 # The fastest member, and predictors of one's own
@@ -320,7 +320,7 @@ def test_impossible_budget_of_an_evolution_names_the_fastest():
     for name in ("ofa", "compofa-elastic"):
         space = SPACES[name]
         latency = latency_from_lookup(space, slow_at_3)
-        lookup = Latencies(space, latency, (160, 192))
+        lookup = latencies_of(latency, (160, 192))
         fastest = lookup.fastest()
         ms, drawn = lookup.predict_all(fastest), Genes(space, (160, 192), np.random.default_rng(0)).draw(2000)
         assert ms.min() <= lookup.predict_all(drawn).min() and ms.min() < 0.7 * latency.predict(space.smallest(160))
@@ -334,7 +334,7 @@ def test_impossible_budget_of_an_evolution_names_the_fastest():
 
 def test_fastest_member_of_a_space_of_whole_stages():
     tables = published("compofa")
-    lookup = Latencies(SPACES["compofa"], tables["latency"], (160, 192))
+    lookup = latencies_of(tables["latency"], (160, 192))
     everyone = Archs.all_of(SPACES["compofa"], (160, 192))
     fastest = lookup.predict_all(lookup.fastest())
     for side, ms in zip((160, 192), fastest):
@@ -374,6 +374,9 @@ def test_a_budget_below_the_smallest_member_of_a_family_with_elastic_widths():
     class Wide:
         def predict_all(self, members):
             return 20.0 - members.widths.sum(1) + members.depths.sum(1)
+
+        def fastest(self):
+            return None
 
     fastest = Wide().predict_all(everyone).min()
     assert fastest + 2 < Wide().predict_all(smallest).min()

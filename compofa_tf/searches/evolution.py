@@ -146,14 +146,14 @@ def _begin(
     smallest = Archs.of(space, [space.smallest(int(side)) for side in variation.resolutions])
     consider(smallest)
     if float(latency.predict_all(smallest).min()) > found.budgets[0]:  # another one may be faster
-        widths = space.width_spans[-1].stop > 0  # what a stage takes depends on the one before it: no exact answer
-        members = Archs.joined([smallest, variation.draw(_TRIED)]) if widths else latency.fastest()
+        fastest = latency.fastest()
+        members = Archs.joined([smallest, variation.draw(_TRIED)]) if fastest is None else fastest
         ms = latency.predict_all(members)
         if ms.min() > found.budgets[0]:
             name = space.id(members.arch(space, int(ms.argmin())))
+            tried = " of those tried" if fastest is None else ""
             raise InputError(
-                f"No member of the family is that fast: the fastest{' of those tried' if widths else ''}, {name}, is "
-                f"predicted at {ms.min():.4g} ms; "
+                f"No member of the family is that fast: the fastest{tried}, {name}, is predicted at {ms.min():.4g} ms; "
                 f"use a larger budget. Received: budget_ms={found.budgets[0]:g}"
             )
         consider(members)

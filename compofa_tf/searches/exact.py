@@ -12,7 +12,7 @@ import numpy as np
 from compofa_tf.accuracy.predictor import Predictor
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError
-from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.searches.budgets import check_budgets, pareto
 from compofa_tf.searches.evolution import Evolution, evolve
 from compofa_tf.searches.front import Candidate, Front, default_budgets
@@ -127,7 +127,7 @@ def _search_predicted(
     path: str | os.PathLike[str] | None,
 ) -> Front:
     total = space.size * len(resolutions)
-    lookup = Latencies(space, latency, resolutions)
+    lookup = latencies_of(latency, resolutions)
     described = accuracy.to_json()
     if evolution is None and total <= MOST_ENUMERATED:
         members = Archs.all_of(space, resolutions)
