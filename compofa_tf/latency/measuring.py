@@ -17,7 +17,8 @@ import keras
 import numpy as np
 
 from compofa_tf import files
-from compofa_tf.deploy.conversion import check_names, convert
+from compofa_tf.deploy.conversion import convert
+from compofa_tf.deploy.targets import check_names
 from compofa_tf.latency.correction import fit_correction
 from compofa_tf.latency.devices.host import conditions, time_models
 from compofa_tf.latency.plan import MeasurementPlan
