@@ -62,7 +62,7 @@ def load(source: str, settings: DataSettings, *, seed: int = 0, workdir: str | P
     workdir = None if workdir is None else Path(workdir)
     kind, colon, rest = source.partition(":")
     found = SOURCES.get(kind)
-    if found is None or (bool(colon), bool(rest)) != (":" in found.form,) * 2:
+    if found is None or not (rest if ":" in found.form else not colon):
         raise InputError(f"There is no such data source; {_hint(source)} Received: source={source!r}")
     listing = found.listing(rest, settings, workdir)
     images = prepare(listing, cache=settings.cache, workdir=workdir)
