@@ -126,14 +126,14 @@ def _split(listing: Listing, images: Images, fraction: float, seed: int) -> tupl
     if val is None:
         val = np.zeros(len(good), bool)
         for label, name in enumerate(listing.classes):
-            members = np.flatnonzero(good & (images.labels == label))
-            if len(members) < 2:
+            of_class = np.flatnonzero(good & (images.labels == label))
+            if len(of_class) < 2:
                 raise InputError(
-                    f"Class {name!r} has {len(members)} usable image(s); training and validation need one each."
+                    f"Class {name!r} has {len(of_class)} usable image(s); training and validation need one each."
                 )
             # By hash, so that an image keeps its side when others come or go.
-            order = sorted(members, key=lambda i: _hash(f"{seed}/{listing.names[int(i)]}"))
-            val[order[: min(max(1, round(len(members) * fraction)), len(members) - 1)]] = True
+            order = sorted(of_class, key=lambda i: _hash(f"{seed}/{listing.names[int(i)]}"))
+            val[order[: min(max(1, round(len(of_class) * fraction)), len(of_class) - 1)]] = True
     for split, chosen in (("training", good & ~val), ("validation", good & val)):
         present = np.bincount(images.labels[chosen], minlength=len(listing.classes))
         if split == "training" and not present.all():
