@@ -38,6 +38,11 @@ FACES: dict[str, dict[str, str]] = {
         "search": "searches.exact:search",
         "train": "training.loop:train",
     },
+    "data": {
+        "Data": "data.dataset:Data",
+        "Normalization": "data.normalization:Normalization",
+        "load": "data.sources:load",
+    },
     "deploy": {
         "Artifact": "deploy.artifact:Artifact",
         "Runner": "deploy.runtime:Runner",

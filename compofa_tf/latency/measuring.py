@@ -19,7 +19,8 @@ import keras
 import numpy as np
 
 from compofa_tf import files
-from compofa_tf.deploy.conversion import check_names, convert
+from compofa_tf.deploy.conversion import convert
+from compofa_tf.deploy.targets import check_names
 from compofa_tf.latency.devices.device import Device
 from compofa_tf.latency.plan import MeasurementPlan, Procedure
 from compofa_tf.latency.timings import TURN_RUNS, Timing

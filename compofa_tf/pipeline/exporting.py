@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.progress import say
 from compofa_tf.searches.front import Candidate, Front
@@ -87,7 +88,7 @@ class Exporter:
                 model,
                 self.workdir.models / f"{budget_ms:g}ms-{candidate.id}-{precision}.tflite",
                 precision=precision,
-                calibrate_on=ranges if precision == "int8" else None,
+                calibrate_on=ranges if PRECISIONS[precision].needs_images else None,
                 profile=self.net.space.profile,
                 metadata=self._metadata(candidate, budget_ms),
                 overwrite=True,

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from compofa_tf import families
+from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.recipes import fields
 from compofa_tf.space import Space
-
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ SPACE = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10)
 ARCHS = (SPACE.smallest(32), SPACE.largest(32))
 
 ELSEWHERE = {
-    "artifact": "lies beside a .tflite file: test_export.py",
-    "data_index": "a cache that is made anew: test_data_folder.py",
+    "artifact": "lies beside a .tflite file: test_artifact.py",
+    "data_index": "a cache that is made anew: test_images.py",
     "evolution_state": "an interrupted search: test_search_published.py",
     "keras_model": "written for people and other programs",
     "supernet": "lies beside its weights: test_supernet.py",
-    "unpacked_images": "a cache that is made anew: test_data_tfds.py",
+    "unpacked_images": "a cache that is made anew: test_tfds_images.py",
 }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -58,6 +59,34 @@ def test_an_integer_model(models):
     assert contents.outputs[0].shape == (1, 5)
 
 
+def test_operators_stand_in_order_with_their_tensors(models):
+    first, pad, second, *_, last = flatbuffer.inspect(models["int8"]).operators
+    assert [operator.name for operator in (first, pad, second, last)] == [
+        "CONV_2D",
+        "PAD",
+        "CONV_2D",
+        "FULLY_CONNECTED",
+    ]
+    assert [tensor.shape for tensor in first.inputs] == [(1, 8, 8, 3), (16, 3, 3, 3), (16,)]
+    assert [tensor.shape for tensor in (*first.outputs, *pad.outputs, *last.outputs)] == [
+        (1, 6, 6, 16),
+        (1, 8, 8, 16),
+        (1, 5),
+    ]
+    # Per-channel kernels are symmetric: a scale for each of the 16 channels, every zero point 0.
+    kernel = first.inputs[1]
+    assert len(set(kernel.scales)) == 16 and kernel.zero_points == (0,) * 16
+    assert first.outputs == pad.inputs[:1] and not first.custom
+
+
+def test_an_input_that_is_left_out_keeps_its_place():
+    inputs = keras.Input((2, 2, 2))
+    content = convert(keras.Model(inputs, layers.Dense(4, use_bias=False)(layers.Flatten()(inputs))))
+    last = flatbuffer.inspect(content).operators[-1]
+    assert last.name == "FULLY_CONNECTED"
+    assert [tensor and tensor.shape for tensor in last.inputs] == [(1, 8), (4, 8), None]
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16", "dynamic", "int8"])
 def test_precision_is_read_from_the_file(models, precision):
     assert flatbuffer.inspect(models[precision]).precision == precision
@@ -107,14 +136,18 @@ def test_appended_files_do_not_change_the_model(models):
     longer = flatbuffer.append_files(content, {"labels.txt": "Äpfel\n".encode(), "metadata.json": b"{}"})
     assert longer.startswith(content)
     assert flatbuffer.append_files(content, {"labels.txt": "Äpfel\n".encode(), "metadata.json": b"{}"}) == longer
-    assert flatbuffer.associated_files(longer) == {"labels.txt": "Äpfel\n".encode(), "metadata.json": b"{}"}
-    assert flatbuffer.associated_files(content) == {}
-    assert zipfile.ZipFile(io.BytesIO(longer)).testzip() is None
+    assert dataclasses.replace(flatbuffer.inspect(longer), size_bytes=len(content)) == flatbuffer.inspect(content)
+    archive = zipfile.ZipFile(io.BytesIO(longer))
+    assert {name: archive.read(name) for name in archive.namelist()} == {
+        "labels.txt": "Äpfel\n".encode(),
+        "metadata.json": b"{}",
+    }
     images = np.random.default_rng(1).uniform(-1, 1, (3, 8, 8, 3))
     np.testing.assert_array_equal(Runner(longer)(images), Runner(content)(images))
 
 
 def test_no_tensorflow_is_imported():
-    code = "import sys, compofa_tf.deploy.flatbuffer, compofa_tf.deploy.runtime, compofa_tf.deploy.artifact\n"
-    code += "import compofa_tf.latency.benchmarking\nassert not {'tensorflow', 'keras'} & set(sys.modules)"
+    light = ("agreement", "artifact", "flatbuffer", "runtime", "targets")
+    code = f"import sys, {', '.join(f'compofa_tf.deploy.{name}' for name in light)}, compofa_tf.latency.benchmarking\n"
+    code += "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
