@@ -161,10 +161,10 @@ def test_from_checkpoint_to_int8_with_the_published_predictor(tmp_path):
     ct.Supernet(space, seed=1).save(
         tmp_path / "run" / "supernet", labels=[], normalization={"mean": [0.5] * 3, "std": [0.25] * 3}
     )
-    from compofa_tf.pipeline.importing import _recipe_of
+    from compofa_tf.pipeline.importing import recipe_for
 
     chosen = ["accuracy.resolutions=128", f"data.source={photos(tmp_path / 'photos')}", *SMALL[1:]]
-    _recipe_of(space).override(chosen).save(tmp_path / "run" / "recipe.json")
+    recipe_for(space).override(chosen).save(tmp_path / "run" / "recipe.json")
     workdir = Run(tmp_path / "run")
     for words in (
         ("measure", "--latency"),
