@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 from compofa_tf.errors import InputError
+from compofa_tf.published.networks import mobilenet_v3, proxyless_nas, resnet50
 from compofa_tf.published.networks.network import CheckpointNames, LookupRows, PublishedNetwork
 
 __all__ = ["CheckpointNames", "LookupRows", "PublishedNetwork", "known", "of", "register"]
@@ -40,7 +38,5 @@ def of(family: str) -> PublishedNetwork:
     return _NETWORKS[family]
 
 
-for _module in pkgutil.iter_modules(__path__):
-    _network = getattr(importlib.import_module(f"{__name__}.{_module.name}"), "NETWORK", None)
-    if _network is not None:
-        register(_network)
+for _module in (mobilenet_v3, proxyless_nas, resnet50):
+    register(_module.NETWORK)
