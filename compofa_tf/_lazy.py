@@ -61,6 +61,7 @@ FACES: dict[str, dict[str, str]] = {
 
 LATER: dict[str, tuple[str, ...]] = {
     "latency.table": ("latency.measuring",),
+    "published.recognition": ("nets.supernet",),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 

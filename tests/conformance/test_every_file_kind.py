@@ -28,7 +28,7 @@ ARCHS = (SPACE.smallest(32), SPACE.largest(32))
 ELSEWHERE = {
     "artifact": "lies beside a .tflite file: test_artifact.py",
     "data_index": "a cache that is made anew: test_images.py",
-    "evolution_state": "an interrupted search: test_search_published.py",
+    "evolution_state": "an interrupted search: test_published_searches.py",
     "keras_model": "written for people and other programs",
     "supernet": "lies beside its weights: test_supernet.py",
     "unpacked_images": "a cache that is made anew: test_tfds_images.py",

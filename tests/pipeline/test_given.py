@@ -11,7 +11,7 @@ import workdirs
 from compofa_tf import families, recipes
 from compofa_tf.errors import InputError
 from compofa_tf.pipeline.given import given_space
-from compofa_tf.published.recognition import with_matrices
+from compofa_tf.published.torch_names import with_matrices
 
 
 def tensors_of(space, *, matrices=False):

@@ -12,7 +12,6 @@ from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.published.recognition import recognise
 from compofa_tf.published.torch_names import plain, state_from_torch
-from compofa_tf.space.units import BlockUnit
 
 SPACES = {kind: families.mobilenet_v3(kernel=kind[0], coupling=kind[1]) for kind in KINDS if kind[0] != "residual"}
 
@@ -22,20 +21,20 @@ def shapes(space) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for slot in space.slots:
         for unit in filter(None, slot.options):
-            for k in unit.parts:
-                name = f"{slot.name}/{k.name}"
+            for part in unit.parts:
+                name, side, channels = f"{slot.name}/{part.name}", part.kernel_size, (part.out_channels,)
                 kernel = {
-                    "conv": (k.size, k.size, k.in_channels, k.out_channels),
-                    "depthwise": (k.size, k.size, k.out_channels, 1),
-                    "dense": (k.in_channels, k.out_channels),
-                }[k.kind]
-                own = {"kernel": kernel, **({"bias": (k.out_channels,)} if k.bias else {})}
-                if k.norm:
-                    own.update(dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (k.out_channels,)))
+                    "conv": (side, side, part.in_channels, part.out_channels),
+                    "depthwise": (side, side, part.out_channels, 1),
+                    "dense": (part.in_channels, part.out_channels),
+                }[part.kind]
+                own = {"kernel": kernel, **({"bias": channels} if part.bias else {})}
+                if part.norm:
+                    own.update(dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), channels))
                 for tensor, shape in own.items():
                     old = found.get(f"{name}/{tensor}", shape)
                     found[f"{name}/{tensor}"] = tuple(map(max, shape, old))
-                if k.kind == "depthwise" and space.kernel == "elastic" and isinstance(unit, BlockUnit) and slot.elastic:
+                if part.kind == "depthwise" and space.kernel == "elastic" and slot.elastic:
                     found.update({f"{name}/7to5": (25, 25), f"{name}/5to3": (9, 9)})
     return found
 
@@ -164,4 +163,6 @@ def test_a_checkpoint_without_matrices_does_not_fit_elastic_kernels(reference):
 
 def test_nothing_is_read_from_an_empty_checkpoint():
     with pytest.raises(InputError, match=r"The checkpoint lacks blocks\.0\.\* \(\d+ tensors\), .* and \d+ more"):
+        state_from_torch(SPACES["fixed", "compound"], {})
+    with pytest.raises(InputError, match=r"Published names are known of mobilenet_v3, .*family='small'"):
         state_from_torch(small_space(), {})

@@ -14,6 +14,7 @@ import compofa_tf as ct
 from compofa_tf import families
 from compofa_tf.cli import main
 from compofa_tf.errors import InputError
+from compofa_tf.pipeline.importing import import_checkpoint, recipe_for
 from compofa_tf.pipeline.run import Run
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
@@ -51,7 +52,46 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-# Which space
+def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
+    """Named classes from a folder of images; then every command finds what a training would have left."""
+    from PIL import Image
+
+    for split, number in itertools.product(("train", "val"), range(10)):
+        folder = tmp_path / "images" / split / f"class{number}"
+        folder.mkdir(parents=True)
+        for index in range(2):
+            Image.new("RGB", (40, 40), (25 * number, 100 * index, 0)).save(folder / f"{index}.png")
+    net, state = small_state()
+    torch.save(state, tmp_path / "small.pth")
+    data = f"folder:{tmp_path / 'images'}"
+    import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run", data=data)
+    workdir = Run(tmp_path / "run")
+    assert workdir.space == net.space == workdir.recipe.space.build(classes=10)
+    assert workdir.labels == [f"class{number}" for number in range(10)]
+    assert workdir.normalization["name"] == "imagenet"
+    again = ct.Supernet.load(tmp_path / "run")
+    assert all(np.array_equal(value, again.get_state()[name]) for name, value in net.get_state().items())
+    with pytest.raises(InputError, match="already holds a run"):
+        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run")
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "images" / split / "class9")
+    with pytest.raises(InputError, match=r"10 classes, .* has 9"):
+        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "other", data=data)
+    assert not (tmp_path / "other").exists()
+
+
+def test_importing_without_data_numbers_the_labels(checkpoint, tmp_path):
+    assert run("import-torch", checkpoint, "--workdir", tmp_path / "run") == 0
+    content = json.loads((tmp_path / "run" / "supernet" / "supernet.json").read_text())
+    assert content["labels"] == [str(number) for number in range(10)]
+    assert (content["imported_from"], content["only"]) == ("small.pth", None)
+
+
+def test_what_cannot_be_imported_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "x.pth").write_bytes(b"no checkpoint")
+    line = refused(capsys, "import-torch", tmp_path / "x.pth", "--workdir", tmp_path / "run")
+    assert "no PyTorch checkpoint" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_same_weights_as_every_kind_of_space(checkpoint, tmp_path):
@@ -111,9 +151,6 @@ def test_checkpoints_that_are_refused(tmp_path, capsys):
         assert [entry.name for entry in tmp_path.iterdir()] == ["x.pth"]
 
 
-# Images without classes
-
-
 def test_images_without_classes_calibrate_and_measure_no_accuracy(checkpoint, tmp_path, capsys):
     source = photos(tmp_path / "photos")
     workdir = tmp_path / "run"
@@ -161,10 +198,8 @@ def test_from_checkpoint_to_int8_with_the_published_predictor(tmp_path):
     ct.Supernet(space, seed=1).save(
         tmp_path / "run" / "supernet", labels=[], normalization={"mean": [0.5] * 3, "std": [0.25] * 3}
     )
-    from compofa_tf.pipeline.importing import _recipe_of
-
     chosen = ["accuracy.resolutions=128", f"data.source={photos(tmp_path / 'photos')}", *SMALL[1:]]
-    _recipe_of(space).override(chosen).save(tmp_path / "run" / "recipe.json")
+    recipe_for(space).override(chosen).save(tmp_path / "run" / "recipe.json")
     workdir = Run(tmp_path / "run")
     for words in (
         ("measure", "--latency"),
@@ -187,7 +222,7 @@ def test_from_checkpoint_to_int8_with_the_published_predictor(tmp_path):
 
 @pytest.mark.slow
 def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint, tmp_path, capsys):
-    """Accuracies of a few members, block pieces of one precision, then search, extraction and evaluation of one."""
+    """Accuracies of a few subnets, block pieces of one precision, then search, extraction and evaluation of one."""
     from PIL import Image
 
     for number, index in itertools.product(range(10), range(2)):
@@ -210,9 +245,6 @@ def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint
     assert run("extract", *named, "--arch", front["chosen"][0]["id"]) == 0
     assert run("evaluate", *named, "--arch", front["chosen"][0]["id"]) == 0
     assert run("export", *named) == 0
-
-
-# An extracted subnet
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Extracted subnets: which member they are, their logits, and what is none."""
+"""Extracted subnets: which subnet of a space they are, their logits, and what is none."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_extracted_resnet_is_recognised_and_has_its_logits(reference, tmp_path, 
     logits_of(reference, given, "ofa_resnet50_small", index, arch)
     found = ct.import_torch(tmp_path / "static.pth")
     assert found.space.family == "resnet50" and found.space.coupling == "independent"
-    member = (found.only or found.space.largest(224)).at(arch.resolution)
-    assert ct.cost.params(found.space, member) == ct.cost.params(space, arch) == case["params"]
-    logits_of(reference, found, "ofa_resnet50_small", index, member)
+    other = (found.only or found.space.largest(224)).at(arch.resolution)
+    assert ct.cost.params(found.space, other) == ct.cost.params(space, arch) == case["params"]
+    logits_of(reference, found, "ofa_resnet50_small", index, other)
 
 
 def test_damaged_extracted_resnets_are_refused(reference, tmp_path):
@@ -115,7 +115,7 @@ def test_a_supernet_that_lost_its_last_block_is_no_extracted_subnet(tmp_path):
 
 
 def test_extracted_subnets_of_full_depth_keep_their_kernels(reference, tmp_path):
-    """Full depth, full ratios, kernels that are neither the fixed ones nor all 7: a member of the elastic space."""
+    """Full depth, full ratios, kernels that are neither the fixed ones nor all 7: a subnet of the elastic space."""
     space = families.mobilenet_v3(kernel="elastic", coupling="independent")
     whole = read_checkpoint(reference / "compofa.pth")
     fixed = [kernel for kernel in (3, 5, 3, 3, 5) for _ in range(4)]

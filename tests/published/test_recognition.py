@@ -1,12 +1,9 @@
-"""Reading PyTorch checkpoints: containers, recognition, extracted subnets, and what must be refused."""
+"""Which space a checkpoint is of, its weights in a supernet, and what must be refused."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -14,11 +11,10 @@ from torch_checkpoints import case_of, logits_of, saved, small_state, torch_tens
 
 import compofa_tf as ct
 from compofa_tf import families
-from compofa_tf.cli import main
 from compofa_tf.errors import InputError
-from compofa_tf.published.recognition import recognise, with_matrices
+from compofa_tf.published.recognition import recognise
 from compofa_tf.published.torch_files import read_checkpoint
-from compofa_tf.published.torch_names import state_from_torch
+from compofa_tf.published.torch_names import state_from_torch, with_matrices
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
@@ -75,59 +71,6 @@ def test_containers_names_and_precisions(tmp_path, wrapped, legacy, half):
     for name, value in net.get_state().items():
         expected = value.astype(np.float16).astype(np.float32) if half else value
         np.testing.assert_array_equal(found.get_state()[name], expected, err_msg=name)
-
-
-def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
-    """Named classes from a folder of images; then every command finds what a training would have left."""
-    from PIL import Image
-
-    from compofa_tf.pipeline.importing import import_checkpoint
-    from compofa_tf.pipeline.run import Run
-
-    for split, number in itertools.product(("train", "val"), range(10)):
-        folder = tmp_path / "images" / split / f"class{number}"
-        folder.mkdir(parents=True)
-        for index in range(2):
-            Image.new("RGB", (40, 40), (25 * number, 100 * index, 0)).save(folder / f"{index}.png")
-    net, state = small_state()
-    torch.save(state, tmp_path / "small.pth")
-    data = f"folder:{tmp_path / 'images'}"
-    import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run", data=data)
-    workdir = Run(tmp_path / "run")
-    assert workdir.space == net.space == workdir.recipe.space.build(classes=10)
-    assert workdir.labels == [f"class{number}" for number in range(10)]
-    assert workdir.normalization["name"] == "imagenet"
-    again = ct.Supernet.load(tmp_path / "run")
-    assert all(np.array_equal(value, again.get_state()[name]) for name, value in net.get_state().items())
-    with pytest.raises(InputError, match="already holds a run"):
-        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run")
-    for split in ("train", "val"):
-        shutil.rmtree(tmp_path / "images" / split / "class9")
-    with pytest.raises(InputError, match=r"10 classes, .* has 9"):
-        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "other", data=data)
-    assert not (tmp_path / "other").exists()
-
-
-def test_importing_without_data_numbers_the_labels(tmp_path):
-    _, state = small_state()
-    torch.save(state, tmp_path / "small.pth")
-    code = main.run(
-        main.parse(["compofa", "import-torch", str(tmp_path / "small.pth"), "--workdir", str(tmp_path / "run")])
-    )
-    assert code == 0
-    content = json.loads((tmp_path / "run" / "supernet" / "supernet.json").read_text())
-    assert content["labels"] == [str(number) for number in range(10)]
-    assert (content["imported_from"], content["only"]) == ("small.pth", None)
-
-
-def test_what_cannot_be_imported_leaves_nothing(tmp_path, capsys):
-    (tmp_path / "x.pth").write_bytes(b"no checkpoint")
-    code = main.run(
-        main.parse(["compofa", "import-torch", str(tmp_path / "x.pth"), "--workdir", str(tmp_path / "run")])
-    )
-    assert code == 1
-    assert "no PyTorch checkpoint" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
 
 
 def test_missing_extra_misshapen_and_damaged_tensors_are_named(tmp_path):
@@ -228,7 +171,7 @@ def test_narrow_supernets_whose_stages_are_equally_wide(tmp_path):
     for make in (families.mobilenet_v3, families.proxyless_nas):
         space = make(width_mult=0.2, classes=7)
         tensors = torch_tensors_of(space)
-        assert recognise(tensors).settings["width_mult"] in (0.15, 0.2, 0.25)
+        assert recognise(tensors).arguments["width_mult"] in (0.15, 0.2, 0.25)
         assert ct.import_torch(saved(tensors, tmp_path), space=space).only is None
 
 
