@@ -54,7 +54,9 @@ FACES: dict[str, dict[str, str]] = {
 """Names of a package, each with ``module`` or ``module:name``: what ``import compofa_tf as ct`` offers first of all."""
 
 
-LATER: dict[str, tuple[str, ...]] = {}
+LATER: dict[str, tuple[str, ...]] = {
+    "accuracy.table": ("accuracy.measuring",),
+}
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 
 

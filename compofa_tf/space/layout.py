@@ -83,6 +83,17 @@ class Layout:
         """Where the width choices of each stage stand in ``Arch.widths``."""
         return _spans(len(stage.width_counts) for stage in self.stages)
 
+    @functools.cached_property
+    def slot_spans(self) -> tuple[slice, ...]:
+        """Where the slots of the stem, of each stage and of the head stand among those of the network."""
+        return _spans((len(self.stem), *(len(stage.specs) for stage in self.stages), len(self.head)))
+
+    @functools.cached_property
+    def channels_into(self) -> tuple[int | None, ...]:
+        """Channels that enter the stem, each stage and the head; None where a width choice decides them."""
+        stem = next((unit.out_channels for unit in reversed(self.stem) if hasattr(unit, "out_channels")), 3)
+        return 3, stem, *(None if stage.width_counts else stage.out_channels(None) for stage in self.stages)
+
     def stage_name(self, position: int) -> str:
         """Returns how the units of a stage begin: its own name, or ``stage1``, ``stage2``, ..."""
         return self.stages[position].name or f"stage{position + 1}"

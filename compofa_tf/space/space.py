@@ -64,7 +64,8 @@ class Space(Layout):
 
     def __str__(self) -> str:
         """The family as a table: a row per stage, with what may be chosen."""
-        return f"{self.family}, {self.size:,} subnets, {self.classes} classes\n{printing.table_of(self)}"
+        head = f"{self.family}: {self.size:,} subnets, profile {self.profile}, {self.classes:,} classes"
+        return f"{head}\n{printing.choices_of(self)}\n{printing.table_of(self)}"
 
     def to_json(self) -> dict[str, Any]:
         """Returns what rebuilds the space (``families.from_json``): the name of the family and its arguments."""
