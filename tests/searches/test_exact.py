@@ -153,6 +153,18 @@ def test_fronts_record_the_caveats_of_tables_and_predictor(tmp_path):
     assert "width 1.2; other spaces are an extrapolation" in content["accuracy"]["caveat"]
 
 
+def test_a_latency_is_never_that_of_another_resolution():
+    space = SPACES["ofa"]
+    table = latency_from_lookup(space, TABLES, resolutions=SIDES)
+    archs = [space.arch(depths=3, kernels=5, expands=4, resolution=side) for side in SIDES]
+    apart = [
+        latency_from_lookup(space, TABLES, resolutions=(arch.resolution,)).predict(arch)  # a table of its own
+        for arch in archs
+    ]
+    assert [table.predict(arch) for arch in (*archs, *archs)] == apart * 2
+    assert sorted(set(apart)) == apart
+
+
 def test_resolutions_that_look_alike_to_the_predictor():
     space = SPACES["compofa"]
     predictor = AccuracyPredictor.published(space)
