@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from compofa_tf.errors import InputError
 from compofa_tf.families.arguments import checked_arguments
-from compofa_tf.space import DenseUnit, PoolUnit, ResidualStage, ResidualStem, Space, make_divisible
+from compofa_tf.space import DenseUnit, PoolUnit, ResidualStage, ResidualStem, Space, Stage, make_divisible
 
 
 class Row(NamedTuple):
@@ -81,6 +81,21 @@ def resnet50(
         profile=profile,
         classes=classes,
     )
+    stages = _stages(shares, width_mult, steps, coupling)
+    return Space(
+        family="resnet50",
+        arguments=arguments,
+        stem=(),
+        stages=stages,
+        head=(PoolUnit("head_pool"), DenseUnit("classifier", stages[-1].out_channels(None), classes)),
+        coupling=coupling,
+        kernel=kernel,
+        profile=profile,
+        classes=classes,
+    )
+
+
+def _stages(shares: Sequence[float], width_mult: float, steps: Sequence[int], coupling: str) -> tuple[Stage, ...]:
     stems, *options = (
         tuple(make_divisible(width * width_mult * share) for share in shares)
         for width in (STEM, *(row.width for row in STAGES))
@@ -91,23 +106,10 @@ def resnet50(
         strides=(steps[0], steps[1]),
         choices=tuple((depth, 0) for depth, _ in CHOICES if coupling == "compound" or depth != 1),
     )
-    rows = enumerate(zip((stems, *options), options, steps[2:], STAGES), start=1)
-    return Space(
-        family="resnet50",
-        arguments=arguments,
-        stem=(),
-        stages=(
-            stem,
-            *(
-                ResidualStage(before, own, stride, row.base, CHOICES, name=f"stage{number}")
-                for number, (before, own, stride, row) in rows
-            ),
-        ),
-        head=(PoolUnit("head_pool"), DenseUnit("classifier", options[-1][-1], classes)),
-        coupling=coupling,
-        kernel=kernel,
-        profile=profile,
-        classes=classes,
+    rows = enumerate(zip(STAGES, (stems, *options), options, steps[2:]), start=1)
+    return stem, *(
+        ResidualStage(before, own, stride, row.base, CHOICES, name=f"stage{number}")
+        for number, (row, before, own, stride) in rows
     )
 
 

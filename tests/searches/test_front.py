@@ -27,7 +27,7 @@ def test_a_front_is_printed_as_a_table():
     front = search(SPACE, **few((600, 1.0), (700, 2.0), (800, 30.0), (650, 3.0)), budgets_ms=(2, 2.5, 40))
     assert str(front).splitlines() == [
         "mobilenet_v3 on host, int8: 3 points from 4 of 243 candidates",
-        "id          top-1    95 % interval  predicted ms  best within",
+        "id          top-1   95 % interval  predicted ms  best within",
         "r32-d22222  60.0%  56.9% to 63.0%         1.000",
         "r32-d22223  70.0%  67.1% to 72.8%         2.000  2 ms, 2.5 ms",
         "r32-d22224  80.0%  77.4% to 82.4%         30.00  40 ms",
