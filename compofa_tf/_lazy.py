@@ -56,6 +56,7 @@ FACES: dict[str, dict[str, str]] = {
 
 LATER: dict[str, tuple[str, ...]] = {
     "accuracy.table": ("accuracy.measuring",),
+    "latency.table": ("latency.measuring",),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 

@@ -12,7 +12,7 @@ import pytest
 from compofa_tf import families, files
 from compofa_tf.cli import main
 from compofa_tf.errors import InputError, NotCoveredError
-from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.latency.correction import Correction
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
@@ -58,7 +58,7 @@ def test_predictions_are_the_originals(name, predictions):
     expected = [case["latency_ms"] for case in cases]
     np.testing.assert_allclose([latency.predict(arch) for arch in archs], expected, rtol=0, atol=1e-9)
     members = Archs.of(space, archs)
-    np.testing.assert_allclose(Latencies(space, latency, FIVE).predict_all(members), expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(latencies_of(latency, FIVE).predict_all(members), expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(predictor.predict_all(members), [case["accuracy"] for case in cases], rtol=0, atol=1e-6)
     assert predictor.predict(archs[3]) == pytest.approx(cases[3]["accuracy"], abs=1e-6)
 
@@ -96,7 +96,7 @@ def test_all_predictions_of_the_compound_space(reference):
     space, sides = SPACES["compofa"], tuple(range(160, 225, 4))
     members = Archs.all_of(space, sides)
     tables = published("compofa", sides)
-    accuracy, latency = tables["accuracy"].predict_all(members), Latencies(space, tables["latency"], sides)
+    accuracy, latency = tables["accuracy"].predict_all(members), latencies_of(tables["latency"], sides)
     by_content = {name: values for name, values in content.items() if values.size == len(members)}
     ours = {"accuracy": accuracy, "latency": latency.predict_all(members)}
     for kind, values in ours.items():
@@ -142,7 +142,7 @@ def test_latencies_of_many_are_those_of_one(name):
     latency.correction = Correction(scale=0.9, overhead_ms=0.05)
     rng = np.random.default_rng(1)
     archs = [space.sample(rng, resolutions=FIVE) for _ in range(30)]
-    found = Latencies(space, latency, FIVE).predict_all(Archs.of(space, archs))
+    found = latencies_of(latency, FIVE).predict_all(Archs.of(space, archs))
     np.testing.assert_allclose(found, [latency.predict(arch) for arch in archs], rtol=1e-12)
 
 

@@ -147,14 +147,15 @@ def _begin(
     smallest = Archs.of(space, [space.smallest(int(side)) for side in genes.resolutions])
     consider(smallest)
     if float(latency.predict_all(smallest).min()) > found.budgets[0]:  # another one may be faster
-        widths = space.width_spans[-1].stop > 0  # what a stage takes depends on the one before it: no exact answer
-        archs = Archs.joined([smallest, genes.draw(_TRIED)]) if widths else latency.fastest()
+        fastest = latency.fastest()
+        archs = Archs.joined([smallest, genes.draw(_TRIED)]) if fastest is None else fastest
         ms = latency.predict_all(archs)
         if ms.min() > found.budgets[0]:
             name = space.id(archs.arch(space, int(ms.argmin())))
+            tried = " of those tried" if fastest is None else ""
             raise InputError(
-                f"No subnet of the space is that fast: the fastest{' of those tried' if widths else ''}, {name}, is "
-                f"predicted at {ms.min():.4g} ms; use a larger budget. Received: budget_ms={found.budgets[0]:g}"
+                f"No subnet of the space is that fast: the fastest{tried}, {name}, is predicted at {ms.min():.4g} ms; "
+                f"use a larger budget. Received: budget_ms={found.budgets[0]:g}"
             )
         consider(archs)
     for _ in range(_ATTEMPTS):

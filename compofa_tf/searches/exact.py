@@ -12,7 +12,7 @@ import numpy as np
 from compofa_tf.accuracy.predictor import Predictor
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError
-from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.searches.budgets import check_budgets, pareto
 from compofa_tf.searches.evolution import Evolution, evolve
@@ -147,7 +147,7 @@ def _predict_given(accuracy: Predictor, latency: LatencyTable, archs: Sequence[A
 
 def _predict_all(accuracy: Predictor, latency: LatencyTable, resolutions: tuple[int, ...]) -> _Predicted:
     archs = Archs.all_of(accuracy.space, resolutions)
-    ms = Latencies(accuracy.space, latency, resolutions).predict_all(archs)
+    ms = latencies_of(latency, resolutions).predict_all(archs)
     described = {**accuracy.to_json(), "search": "all subnets"}
     return _Predicted(archs, accuracy.predict_all(archs), ms, len(archs), len(archs), described)
 
@@ -166,7 +166,7 @@ def _evolve(
     found = evolve(
         space,
         accuracy=accuracy,
-        latency=Latencies(space, latency, resolutions),
+        latency=latencies_of(latency, resolutions),
         budgets_ms=budgets,
         resolutions=resolutions,
         settings=settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from compofa_tf import families
-from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
 from compofa_tf.published.lookup_tables import latency_from_lookup, published_lookup_tables
 from compofa_tf.searches.genes import Genes
@@ -26,7 +26,7 @@ TABLES = published_lookup_tables()
 def predictors(name):
     space = SPACES[name]
     table = latency_from_lookup(space, TABLES, resolutions=SIDES)
-    return AccuracyPredictor.published(space), Latencies(space, table, SIDES)
+    return AccuracyPredictor.published(space), latencies_of(table, SIDES)
 
 
 def published(name, resolutions=SIDES):

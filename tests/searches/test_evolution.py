@@ -8,7 +8,7 @@ from evolution_inputs import SIDES, SPACES, TABLES, Toy, predictors, published, 
 from spaces import small_space
 
 from compofa_tf.errors import InputError
-from compofa_tf.latency.arrays import Latencies
+from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
 from compofa_tf.published.lookup_tables import latency_from_lookup
 from compofa_tf.searches import evolution
@@ -84,7 +84,7 @@ def test_impossible_budget_of_an_evolution_names_the_fastest():
     for name in ("ofa", "compofa-elastic"):
         space = SPACES[name]
         latency = latency_from_lookup(space, slow_at_3)
-        lookup = Latencies(space, latency, (160, 192))
+        lookup = latencies_of(latency, (160, 192))
         fastest = lookup.fastest()
         ms, drawn = lookup.predict_all(fastest), Genes(space, (160, 192), np.random.default_rng(0)).draw(2000)
         assert ms.min() <= lookup.predict_all(drawn).min() and ms.min() < 0.7 * latency.predict(space.smallest(160))
@@ -104,6 +104,9 @@ def test_a_budget_below_the_smallest_subnet_of_a_family_with_elastic_widths():
     class Wide:
         def predict_all(self, archs):
             return 20.0 - archs.widths.sum(1) + archs.depths.sum(1)
+
+        def fastest(self):
+            return None
 
     fastest = Wide().predict_all(everyone).min()
     assert fastest + 2 < Wide().predict_all(smallest).min()

@@ -14,9 +14,10 @@ from compofa_tf.deploy import flatbuffer
 from compofa_tf.deploy.runtime import fully_accelerated
 from compofa_tf.errors import InputError
 from compofa_tf.latency import measuring
-from compofa_tf.latency.devices import host
-from compofa_tf.latency.plan import MeasurementPlan
+from compofa_tf.latency.devices.device import DECISIVE, DEVICES
+from compofa_tf.latency.plan import MeasurementPlan, Procedure
 from compofa_tf.latency.table import LatencyTable
+from compofa_tf.latency.timings import Times
 
 SPACE = families.mobilenet_v3(width_mult=0.25, classes=10, input_size=32)
 SCALE, OVERHEAD_MS = 1.15, 0.02
@@ -35,44 +36,55 @@ def true_ms(name):
 
 
 class FakeMachine:
-    """Stands in for conversion and timing; a "model" is a file with the name of what it would be."""
+    """A device that also stands in for conversion; a "model" is a file with the name of what it would be."""
+
+    name = "fake"
 
     def __init__(self):
         self.converted, self.calls = [], []
         self.busy_calls = 0
         self.fail_at_call = self.fail_at_conversion = None
+        self.changed = {}
 
-    def convert(self, table, item, path):
+    def describe(self):
+        return {"processor": "abacus", "runtime_version": "1", "delegate": "beads", "date": "noon", **self.changed}
+
+    def convert(self, space, precision, item, path):
         if len(self.converted) == self.fail_at_conversion:
             raise KeyboardInterrupt
         self.converted.append(item.name)
         path.write_text(item.name)
 
-    def time_models(self, paths, *, threads, runs, warmup, rounds):
+    def time(self, models, *, threads, runs, warmup, rounds):
         if len(self.calls) == self.fail_at_call:
             raise KeyboardInterrupt
-        names = [path.read_text() for path in paths]
+        names = [path.read_text() for path in models]
         self.calls.append(names)
         busy = len(self.calls) <= self.busy_calls
-        return [self.row(true_ms(name), runs, rounds, busy) for name in names]
-
-    @staticmethod
-    def row(ms, runs, rounds, busy):
-        turns = [ms * (1 + (0.5 * turn if busy else 0)) for turn in range(rounds)]
-        summary = {"median_ms": float(np.median(turns)), "p90_ms": 1.1 * ms, "min_ms": 0.9 * ms, "runs": runs * rounds}
-        return {**summary, "fully_accelerated": True, **({"round_medians_ms": turns} if rounds > 1 else {})}
+        slower = [1 + (0.5 * turn if busy else 0) for turn in range(rounds)]
+        return [
+            Times.of([[true_ms(name) * factor] * runs for factor in slower], fully_accelerated=True) for name in names
+        ]
 
 
 @pytest.fixture
 def machine(monkeypatch):
     fake = FakeMachine()
     monkeypatch.setattr(measuring, "_convert", fake.convert)
-    monkeypatch.setattr(measuring, "time_models", fake.time_models)
+    monkeypatch.setitem(DEVICES, "fake", lambda: fake)
     return fake
 
 
 def measure(**arguments):
-    values = {"resolutions": (32,), "fit": 4, "validate": 5, "runs": 20, "repeats": 2, "progress": False}
+    values = {
+        "device": "fake",
+        "resolutions": (32,),
+        "fit": 4,
+        "validate": 5,
+        "runs": 20,
+        "repeats": 2,
+        "progress": False,
+    }
     return LatencyTable.measure(SPACE, **{**values, **arguments})
 
 
@@ -83,8 +95,8 @@ def test_everything_is_converted_once_and_visited_until_it_has_its_runs(machine)
     assert machine.calls[0] != machine.calls[1]  # another order in every visit
     assert set(table.entries) == set(MeasurementPlan.of(SPACE, resolutions=(32,)).pieces)
     assert {(t.runs, len(t.turn_ms)) for t in (*table.entries.values(), *table.subnets.values())} == {(120, 24)}
-    assert (table.precision, table.threads, table.device) == ("int8", 1, "host")
-    assert table.conditions["processor"] and not table.noisy
+    assert (table.precision, table.threads, table.device) == ("int8", 1, "fake")
+    assert table.conditions == machine.describe() and not table.noisy
 
 
 def test_correction_is_found_and_validated_on_others(machine):
@@ -119,7 +131,7 @@ def test_noise_that_stays_is_marked_and_told(machine, capsys):
     machine.busy_calls = 99
     table = measure(runs=50, repeats=3, progress=True)
     assert len(machine.calls) == 6 and len(table.noisy) == 26
-    assert all(measuring.noisy for timing in table.entries.values())
+    assert all(timing.noisy for timing in table.entries.values())
     assert "The machine was busy: 26 of 26 latencies" in capsys.readouterr().out
 
 
@@ -141,9 +153,6 @@ def test_large_tables_are_timed_in_portions(machine, monkeypatch):
     machine.calls.clear()
     measure(repeats=1)
     assert [len(names) for names in machine.calls] == [1] * 26
-
-
-# Interruption
 
 
 def test_a_finished_table_is_not_measured_again(machine, tmp_path):
@@ -183,6 +192,20 @@ def test_interrupted_while_timing(machine, tmp_path, monkeypatch):
     assert {t.runs for t in (*table.entries.values(), *table.subnets.values())} == {100}
 
 
+def test_what_is_known_is_left_out(machine):
+    """The generator needs no table: what it found goes on as what is known."""
+    plan = MeasurementPlan.of(SPACE, resolutions=(32,), fit=2)
+    procedure = Procedure("int8", threads=1, runs=70, warmup=0)
+    visits = list(measuring.measure(plan, procedure, machine, known={}, progress=False))
+    assert [len(visit) for visit in visits] == [19, 19] and [visit[0].timing.runs for visit in visits] == [50, 20]
+    assert {found.name for found in visits[0] if found.whole} == {SPACE.id(arch) for arch in plan.fit}
+    known = {found.name: found.timing for found in visits[0]}
+    again = list(measuring.measure(plan, procedure, machine, known=known, progress=False))
+    assert [len(visit) for visit in again] == [19] and {found.timing.runs for found in again[0]} == {20}
+    known |= {found.name: known[found.name].continued_by(found.timing) for found in again[0]}
+    assert not list(measuring.measure(plan, procedure, machine, known=known, progress=False))
+
+
 def test_more_is_added_to_a_table(machine, tmp_path):
     path = tmp_path / "t.json"
     measure(path=path, recipe_hash="old")
@@ -214,11 +237,10 @@ def test_other_conditions_are_refused_and_nothing_is_lost(machine, tmp_path, cha
     assert named in str(caught.value) and path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", host.DECISIVE)
-def test_another_machine_or_runtime_is_refused(machine, tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("name", DECISIVE)
+def test_another_machine_or_runtime_is_refused(machine, tmp_path, name):
     measure(path=tmp_path / "t.json")
-    elsewhere = {**host.describe(), name: "another"}
-    monkeypatch.setattr(host, "describe", lambda device: elsewhere)
+    machine.changed = {name: "another"}
     with pytest.raises(InputError, match=f"{name}='another' where the file has"):
         measure(path=tmp_path / "t.json")
 
@@ -246,6 +268,7 @@ def test_damaged_and_foreign_tables_stay_as_they_are(machine, tmp_path):
         ({"repeats": 0}, "repeats must be at least 1. Received: repeats=0"),
         ({"runs": 0}, "runs must be at least 1"),
         ({"warmup": -1}, "warmup must be at least 0"),
+        ({"threads": 0}, "threads must be at least 1"),
         ({"device": "pixel6"}, "only device 'host'"),
         ({"resolutions": ()}, "needs resolutions"),
     ],
@@ -256,15 +279,11 @@ def test_bad_arguments(machine, arguments, message):
     assert machine.converted == []
 
 
-# The real thing
-
-
 def test_pieces_are_converted_as_final_models_are(tmp_path):
     space = small_space()
-    table = LatencyTable(space, resolutions=(16,))
     stage = space.pieces(space.largest(16))[2]  # squeeze-and-excite, hard swish, shortcuts
     path = tmp_path / "piece.tflite"
-    measuring._convert(table, measuring._Item(stage.key, stage), path)
+    measuring._convert(space, "int8", measuring._Item(stage.key, stage), path)
     contents = flatbuffer.inspect(path)
     assert contents.is_fully_integer and "HARD_SWISH" not in contents.counts
     assert contents.inputs[0].shape == (1, stage.height, stage.width, stage.channels)

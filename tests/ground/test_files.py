@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from compofa_tf import files
-from compofa_tf.errors import InputError, NotCoveredError
+from compofa_tf.errors import InputError
 
 
 def test_atomic_write_replaces_the_file_only_when_the_block_ends(tmp_path):
@@ -142,10 +142,3 @@ def test_versions_name_what_decides_numbers():
     found = files.versions()
     assert {"compofa_tf", "tensorflow", "keras", "numpy", "ai-edge-litert"} <= set(found)
     assert all(isinstance(version, str) and version[0].isdigit() for version in found.values())
-
-
-def test_a_missing_measurement_is_both_an_input_and_a_key_error():
-    error = NotCoveredError("No piece was measured.")
-    assert isinstance(error, InputError) and isinstance(error, KeyError)
-    assert str(error) == "No piece was measured."
-    assert str(NotCoveredError()) == ""

@@ -1,4 +1,4 @@
-"""Latency tables: what has to be measured, prediction, files and bad input, without TensorFlow."""
+"""Latency tables: prediction, validation, files and bad input, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from spaces import KINDS, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError, NotCoveredError
-from compofa_tf.latency.correction import Check, Correction, Validation, fit_correction, spearman
-from compofa_tf.latency.devices import host
+from compofa_tf.latency.correction import Check, Correction, Validation
 from compofa_tf.latency.plan import MeasurementPlan
 from compofa_tf.latency.table import LatencyTable
-from compofa_tf.latency.timings import SPREAD_BOUND, Timing
-from compofa_tf.space import Arch, cost
-from compofa_tf.space.pieces import covering_archs
+from compofa_tf.latency.timings import Timing
+from compofa_tf.space import Arch
 
 SPACE = families.mobilenet_v3(width_mult=0.25, classes=10, input_size=32)
 DATE = "2026-11-22T12:00:00+00:00"
@@ -41,88 +39,6 @@ def filled(space=SPACE, resolutions=(24, 32), **changes):
 
 def plain_sum(table, arch):
     return sum(table.entries[piece.key].ms for piece in table.space.pieces(arch))
-
-
-# What has to be measured
-
-
-def test_compound_space_has_17_pieces_per_resolution():
-    one, two = (MeasurementPlan.of(SPACE, resolutions=sides, fit=0) for sides in ((32,), (24, 32)))
-    assert len(one.pieces) == 17 and len(two.pieces) == 34
-    assert one.fit == one.validate == ()
-
-
-@pytest.mark.parametrize(("kernel", "coupling"), KINDS)
-def test_pieces_are_those_of_all_members(kernel, coupling):
-    space = small_space(kernel, coupling)
-    everything = {piece.key for arch in space.enumerate(resolutions=(16, 32)) for piece in space.pieces(arch)}
-    assert set(MeasurementPlan.of(space, resolutions=(16, 32)).pieces) == everything
-
-
-def test_huge_spaces_are_not_enumerated():
-    space = families.mobilenet_v3(kernel="elastic", coupling="independent")
-    pieces = MeasurementPlan.of(space, resolutions=(224,)).pieces
-    assert space.size > 10**19 and len(list(covering_archs(space, 224))) == 9
-    rng = np.random.default_rng(0)
-    drawn = {piece.key for _ in range(100) for piece in space.pieces(space.sample(rng, resolution=224))}
-    assert drawn <= set(pieces) and len(pieces) == 2 + 5 * 2 * 9
-
-
-def test_equal_pieces_of_two_resolutions_are_one():
-    plan = MeasurementPlan.of(SPACE, resolutions=(31, 32))  # stride 2 on 31 and on 32 pixels gives 16
-    assert 17 < len(plan.pieces) < 34
-
-
-def test_fit_and_validation_are_disjoint_and_seeded():
-    plan = MeasurementPlan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=3)
-    assert (len(plan.fit), len(plan.validate)) == (6, 20) and not set(plan.fit) & set(plan.validate)
-    assert (plan.fit[0], plan.fit[-1]) == (SPACE.smallest(24), SPACE.largest(32))
-    assert {arch.resolution for arch in plan.validate} == {24, 32}
-    assert MeasurementPlan.of(SPACE, resolutions=(32, 24), fit=6, validate=20, seed=3) == plan
-    assert MeasurementPlan.of(SPACE, resolutions=(24, 32), fit=6, validate=20, seed=4).validate != plan.validate
-    assert MeasurementPlan.of(SPACE, resolutions=(24, 32), fit=6, validate=4, seed=3).fit == plan.fit
-
-
-def test_whole_subnets_lie_evenly_over_the_range():
-    plan = MeasurementPlan.of(SPACE, resolutions=(32,), fit=6, validate=20)
-    for archs, allowed in ((plan.fit, 0.05), (plan.validate, 0.05)):
-        macs = np.array([cost.macs(SPACE, arch) for arch in archs], float)
-        span = macs[-1] - macs[0]
-        assert (np.abs(macs - np.linspace(macs[0], macs[-1], len(archs))) < allowed * span).all()
-        assert span > 0.7 * (cost.macs(SPACE, SPACE.largest(32)) - cost.macs(SPACE, SPACE.smallest(32)))
-
-
-def test_a_space_with_fewer_members_than_wanted():
-    plan = MeasurementPlan.of(small_space(), resolutions=(16,), fit=3, validate=20)
-    assert (len(plan.fit), len(plan.validate)) == (3, 1)
-
-
-def test_given_archs_decide_pieces_and_resolutions():
-    archs = [SPACE.arch(depths=d, resolution=32) for d in ((2, 3, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 2, 2, 4))]
-    plan = MeasurementPlan.of(SPACE, archs=archs, fit=2, validate=9)
-    assert plan.resolutions == (32,) and len(plan.pieces) == 9
-    assert plan.fit == (archs[1], archs[2]) and plan.validate == (archs[0],)
-    with pytest.raises(InputError, match=r"archs must be of the resolutions \[24\]. Received: r32-d23222"):
-        MeasurementPlan.of(SPACE, archs=archs, resolutions=(24,))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({}, "needs resolutions, or archs"),
-        ({"resolutions": ()}, "needs resolutions, or archs"),
-        ({"archs": []}, "needs resolutions, or archs"),
-        ({"resolutions": (32,), "fit": -1}, "fit must be at least 0. Received: fit=-1"),
-        ({"resolutions": (32,), "validate": -1}, "validate must be at least 0"),
-        ({"resolutions": (2,)}, "at least 8 pixels"),
-    ],
-)
-def test_impossible_plans(arguments, message):
-    with pytest.raises(InputError, match=message):
-        MeasurementPlan.of(SPACE, **arguments)
-
-
-# Prediction
 
 
 @pytest.mark.parametrize(("kernel", "coupling"), KINDS)
@@ -161,65 +77,13 @@ def test_missing_piece_names_it_and_the_nearest():
         LatencyTable(SPACE, resolutions=(32,)).predict(arch)
 
 
-def test_members_of_other_spaces_are_refused():
+def test_subnets_of_other_spaces_are_refused():
     table = filled()
     table.predict(SPACE.smallest(32))
     foreign = small_space().smallest(32)
     for arch in (foreign, Arch((2,) * 5, (9,) * 20, (3,) * 20, 32), Arch((2,) * 5, (3,) * 20, (3,) * 19, 32)):
         with pytest.raises(InputError, match="no such subnet"):
             table.predict(arch)
-
-
-# The statistics
-
-
-def test_latency_is_the_lower_quartile_of_the_turns():
-    calm = timing(1.0, turn_ms=(1.0, 1.0, 1.0, 1.02, 1.1))
-    assert calm.ms == 1.0 and calm.spread == 0.0 and not calm.noisy
-    busy = timing(1.0, turn_ms=(1.0, 1.0, 1.0 + 2 * SPREAD_BOUND, 3.0, 4.0))
-    assert busy.ms == 1.0 and busy.spread == pytest.approx(2 * SPREAD_BOUND) and busy.noisy
-
-
-def test_visits_add_up():
-    both = timing(2.0, runs=40).and_then(timing(1.0, date="later", fully_accelerated=False))
-    assert (both.runs, both.date, both.fully_accelerated) == (60, "later", False)
-    assert both.turn_ms == (2.0,) * 4 + (1.0,) * 4 and both.min_ms == 0.9
-    assert both.p90_ms == pytest.approx((2 * 2.2 + 1.1) / 3)
-
-
-WRONG = (0, -1.0, math.nan, math.inf, "1", True)
-
-
-@pytest.mark.parametrize(
-    ("name", "wrong"), [*itertools.product(("turn_ms", "p90_ms", "min_ms"), WRONG), ("turn_ms", None)]
-)
-def test_what_no_clock_gives(name, wrong):
-    with pytest.raises(InputError, match="positive, finite"):
-        timing(1.0, **{name: (1.0, wrong) if name == "turn_ms" else wrong})
-
-
-def test_fit_recovers_scale_and_overhead():
-    rng = np.random.default_rng(0)
-    sums, counts = rng.uniform(1, 9, 30), rng.integers(7, 20, 30)
-    fitted = fit_correction(sums, counts, 1.13 * sums - (counts - 1) * 0.02)
-    assert (fitted.scale, fitted.overhead_ms) == pytest.approx((1.13, 0.02))
-
-
-def test_fit_with_little_to_go_by():
-    assert fit_correction([], [], []) == Correction(1.0, 0.0)
-    for count in (1, 2):
-        fitted = fit_correction([2.0] * count, [7] * count, [2.2] * count)
-        assert (fitted.scale, fitted.overhead_ms) == (pytest.approx(1.1), 0.0)
-    upside_down = fit_correction([1.0, 2.0], [7, 7], [2.0, 1.0])  # a line through both falls
-    assert upside_down.scale > 0 and upside_down.overhead_ms == 0
-
-
-def test_spearman():
-    assert spearman([1, 2, 3, 4], [10, 20, 30, 45]) == pytest.approx(1)
-    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
-    assert spearman([1, 2, 3], [5, 5, 5]) == 0
-    # Ranks less their mean: -2 -0.5 -0.5 1 2 and -1 -2 0.5 0.5 2; product 7.25, squares 9.5 each.
-    assert spearman([1, 2, 2, 4, 5], [2, 1, 3, 3, 9]) == pytest.approx(7.25 / 9.5)
 
 
 def test_validation_is_of_subnets_that_were_not_fitted_on():
@@ -236,9 +100,6 @@ def test_validation_is_of_subnets_that_were_not_fitted_on():
     assert "4 whole subnets measured: mean absolute error 2.00 %, worst 4.00 %, bias +1.00 %" in str(table.validation)
     assert filled().validation is None
     assert Validation((Check("a", 1, 1), Check("b", 2, 2))).spearman is None
-
-
-# Files
 
 
 def checked_table():
@@ -324,17 +185,6 @@ def test_damaged_values_are_refused_in_one_sentence(tmp_path, where, value, mess
     with pytest.raises(InputError, match=message) as caught:
         LatencyTable.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-# The machine
-
-
-def test_the_machine_is_described():
-    found = host.describe()
-    assert set(host.DECISIVE) <= set(found) and found["cores"] >= 1 and found["device"] == "host"
-    json.dumps(found, allow_nan=False)
-    with pytest.raises(InputError, match="only device 'host'"):
-        host.describe("pixel6")
 
 
 def test_reading_a_table_does_not_import_tensorflow(tmp_path):
