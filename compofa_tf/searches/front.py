@@ -132,7 +132,7 @@ class Front:
             interval = [] if self.predicted else [f"{low:.1%} to {high:.1%}"]
             budgets = ", ".join(f"{ms:g} ms" for ms, chosen in self.chosen.items() if chosen == point)
             rows.append([point.id, f"{point.top1:.1%}", *interval, f"{point.predicted_ms:#.4g}".rstrip("."), budgets])
-        return f"{head}\n{aligned(rows, '<' + '>' * (len(rows[0]) - 2) + '<')}"
+        return "\n".join([head, *aligned(rows, "<" + ">" * (len(rows[0]) - 2) + "<")])
 
     @functools.cached_property
     def points(self) -> tuple[Candidate, ...]:

@@ -12,21 +12,16 @@ _TITLES = ("stage", "width", "stride", "kernel", "activation", "depths", "expand
 _SIDES = "<>>><<<"
 
 
-def aligned(rows: Sequence[Sequence[str]], sides: str) -> str:
-    """Returns rows of text as lines whose columns stand below each other.
-
-    Args:
-      rows: As many texts in each.
-      sides: ``<`` (to the left) or ``>`` (to the right) for each column.
-    """
+def aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Returns rows as lines whose columns stand below each other, ``<`` to the left or ``>`` to the right."""
     lengths = [max(map(len, column)) for column in zip(*rows)]
     lines = ("  ".join(f"{text:{side}{n}}" for text, side, n in zip(row, sides, lengths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    return [line.rstrip() for line in lines]
 
 
 def table_of(layout: Layout) -> str:
     """Returns the units of the stem, the stages and the units of the head, a row each, with all that they may be."""
-    return aligned([_TITLES, *_rows(layout)], _SIDES)
+    return "\n".join(aligned([_TITLES, *_rows(layout)], _SIDES))
 
 
 def choices_of(layout: Layout) -> str:

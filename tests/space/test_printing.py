@@ -48,4 +48,4 @@ def test_every_kind_of_space_is_printed_with_a_row_for_each_part_and_a_repr_of_o
 
 
 def test_columns_stand_below_each_other():
-    assert aligned([("a", "1", ""), ("bcd", "10", "x")], "<><") == "a     1\nbcd  10  x"
+    assert aligned([("a", "1", ""), ("bcd", "10", "x")], "<><") == ["a     1", "bcd  10  x"]
