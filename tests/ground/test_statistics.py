@@ -50,6 +50,8 @@ def test_wilson_interval_rejects(share, count):
         ((1, 2, 3), (5, 5, 5), 0.0),
         # Ranks 0 1.5 1.5 3 against 0 1 2 3, centred: 4.5 / sqrt(4.5 * 5).
         ((1, 2, 2, 3), (1, 2, 3, 4), 4.5 / (4.5 * 5) ** 0.5),
+        # Ranks 0 1.5 1.5 3 4 against 1 0 2.5 2.5 4, centred: 7.25 / sqrt(9.5 * 9.5).
+        ((1, 2, 2, 4, 5), (2, 1, 3, 3, 9), 7.25 / 9.5),
     ],
 )
 def test_spearman_by_hand(first, second, expected):
