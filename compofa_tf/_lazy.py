@@ -60,6 +60,7 @@ FACES: dict[str, dict[str, str]] = {
 
 
 LATER: dict[str, tuple[str, ...]] = {
+    "accuracy.table": ("accuracy.measuring",),
     "latency.table": ("latency.measuring",),
     "published.recognition": ("nets.supernet",),
 }

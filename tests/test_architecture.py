@@ -15,7 +15,6 @@ import compofa_tf
 PACKAGE = Path(compofa_tf.__file__).parent
 
 CIRCLES: set[frozenset[str]] = {
-    frozenset({"accuracy.measuring", "accuracy.table"}),
     frozenset({"pipeline.exporting", "pipeline.run"}),
 }
 """Circles that are still to be dissolved."""

@@ -256,7 +256,7 @@ def test_a_phase_that_does_not_fit_the_space_claims_no_work_directory(tmp_path):
         ("train.depths=3", r"PhaseSettings train: depths must be some of \(1, 2\)"),
         (
             "train.sort_channels=2",
-            r"PhaseSettings train: The stage of channel sorting must be a whole number from 0 to 1",
+            r"PhaseSettings train: Channel sorting can skip 0 to 1 of the largest expand ratios",
         ),
     ):
         with pytest.raises(InputError, match=message):

@@ -123,7 +123,7 @@ def _train(commands: Any) -> None:
         recipe = recipe.override([*source, *options.set])
         workdir = options.workdir or Path("runs") / recipe.name
         import_tensorflow_quietly(for_training=True)
-        from compofa_tf.accuracy.measuring import MOST_MEASURED
+        from compofa_tf.accuracy.table import MOST_MEASURED
         from compofa_tf.training.loop import train
 
         with locked(WorkDir(workdir).lock_file("training"), what="the training"):

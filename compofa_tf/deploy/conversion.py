@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +17,7 @@ import tensorflow as tf
 from compofa_tf.deploy import targets
 from compofa_tf.deploy.lowering import lower
 from compofa_tf.errors import InputError
+from compofa_tf.nets.batches import image_batches
 from compofa_tf.quiet import native_stderr_hidden
 
 
@@ -157,14 +158,6 @@ def images_of(source: Any, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
     Raises:
       InputError: If an image has another shape or is not finite.
     """
-    batches: Iterable[Any] = [source] if isinstance(source, (np.ndarray, tf.Tensor)) else source
-    for element in batches:
-        batch = np.asarray(element[0] if isinstance(element, (tuple, list)) else element, np.float32)
-        if batch.shape[1:] != shape:
-            raise InputError(
-                f"calibrate_on must hold images [count, {', '.join(map(str, shape))}]. Received: shape={batch.shape}"
-            )
-        if not np.isfinite(batch).all():
-            raise InputError("calibrate_on must be finite. Received: NaN or infinity")
+    for batch in image_batches(source, batch_size=256, shape=shape, name="calibrate_on"):
         for index in range(len(batch)):
             yield batch[index : index + 1]

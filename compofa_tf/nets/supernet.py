@@ -35,6 +35,9 @@ class Supernet(keras.Model):
     >>> net = Supernet(compofa_tf.families.mobilenet_v3(classes=10))
     >>> net(images, net.space.smallest(128))              # static graph of one subnet
     >>> net(images, tf.constant(net.space.encode(arch)))  # inside a tf.function: one graph for all subnets
+    >>> for arch in archs:
+    ...     net.inference_function(images, net.space.encode(arch))
+    >>> assert net.trace_count == 1                       # one trace served them all
 
     Call arguments:
       images: float32 ``[batch, height, width, 3]``, already normalised. Height and width may be unknown in a graph.
@@ -51,7 +54,9 @@ class Supernet(keras.Model):
       seed: Seed of the initial weights.
 
     Attributes:
-      only: The one member that has weights, where they are those of an extracted subnet; else None.
+      only: The one subnet that has weights, where they were imported from an extracted one; else None.
+      trace_count: How often the graph of the supernet (``inference_function``) was traced: 0 before its first call,
+        then 1, however many subnets and image sizes it has run.
     """
 
     def __init__(self, space: Space, *, seed: int = 0, name: str = "supernet") -> None:
@@ -134,6 +139,11 @@ class Supernet(keras.Model):
         images = tf.TensorSpec([None, None, None, 3], tf.float32, "images")
         code = tf.TensorSpec([self.space.code_size], tf.int32, "code")
         return tf.function(lambda images, code: self(images, code), input_signature=(images, code), autograph=False)
+
+    @property
+    def trace_count(self) -> int:
+        """How often ``inference_function`` was traced; see the class."""
+        return int(self.inference_function.experimental_get_tracing_count())
 
     @functools.cached_property
     def variables_by_name(self) -> dict[str, Any]:

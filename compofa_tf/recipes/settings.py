@@ -106,8 +106,9 @@ class PhaseSettings:
       kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them. In the teacher phase of a
         family with fixed kernels: the largest side that the family could have, 7, for a teacher with such kernels in
         every block; the family then starts from their centres.
-      sort_channels: Stage of ``reorganize.sort_channels`` before the first step: 0 sorts all middle channels of every
-        block by importance, 1 those within the second-largest expand ratio only, and so on. None: not sorted.
+      sort_channels: How many expand ratios ``nets.channels.sort_channels`` skips before the first step: 0 sorts all
+        middle channels of every block by importance, 1 those within the second-largest ratio only, and so on. None: not
+        sorted.
     """
 
     epochs: int

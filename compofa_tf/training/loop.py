@@ -336,8 +336,8 @@ class Trainer:
             if before == ["teacher"]:
                 self.hand_over()
             if phase.settings.sort_channels is not None:
-                net, stage = self.family.net, phase.settings.sort_channels
-                net.set_state(channels.sort_channels(self.space, net.get_state(), stage=stage))
+                net, skipped = self.family.net, phase.settings.sort_channels
+                net.set_state(channels.sort_channels(self.space, net.get_state(), skipped=skipped))
         if self.step_function(phase).teacher is not None:
             self.teacher.net.set_state(Supernet.load(WorkDir(self.folder).teacher).get_state())
 

@@ -104,7 +104,7 @@ def check_phases(recipe: Recipe, *, classes: int) -> None:
                 continue
             check_limits(space, **phase.limits)
             if phase.sort_channels is not None:
-                channels.check_sort_stage(space, phase.sort_channels)
+                channels.check_skipped(space, phase.sort_channels)
         except InputError as error:
             raise InputError(f"PhaseSettings {name}: {error}") from error
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from compofa_tf.latency.correction import Correction, fit_correction
-from compofa_tf.statistics import spearman
 
 
 def test_fit_recovers_scale_and_overhead():
@@ -23,11 +22,3 @@ def test_fit_with_little_to_go_by():
         assert (fitted.scale, fitted.overhead_ms) == (pytest.approx(1.1), 0.0)
     upside_down = fit_correction([1.0, 2.0], [7, 7], [2.0, 1.0])  # a line through both falls
     assert upside_down.scale > 0 and upside_down.overhead_ms == 0
-
-
-def test_spearman():
-    assert spearman([1, 2, 3, 4], [10, 20, 30, 45]) == pytest.approx(1)
-    assert spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
-    assert spearman([1, 2, 3], [5, 5, 5]) == 0
-    # Ranks less their mean: -2 -0.5 -0.5 1 2 and -1 -2 0.5 0.5 2; product 7.25, squares 9.5 each.
-    assert spearman([1, 2, 2, 4, 5], [2, 1, 3, 3, 9]) == pytest.approx(7.25 / 9.5)

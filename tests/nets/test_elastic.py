@@ -1,4 +1,4 @@
-"""Units of shared weights: what they hold, what they give away, and that one topology serves both kits."""
+"""Units of shared weights: what they hold, what they give away; one topology serves elastic and stock layers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_weights_are_as_large_as_the_largest_option():
 
 def test_fixed_kernels_have_no_matrices():
     slot = next(slot for slot in small_space().slots if slot.name == "stage1_block0")
-    names = elastic.ElasticUnit(slot, epsilon=1e-5).variables_by_name()
+    names = ElasticUnit(slot, epsilon=1e-5).variables_by_name()
     assert "depth/kernel" in names and not any("to" in name.split("/")[1] for name in names)
 
 

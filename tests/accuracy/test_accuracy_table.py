@@ -8,16 +8,19 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
 from compofa_tf import families, files
+from compofa_tf.accuracy import table as accuracy_table
 from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
-from compofa_tf.statistics import wilson_interval
 
 SPACE = families.mobilenet_v3(classes=10, input_size=32)
-HEADER = {"data": "digits", "split": "val", "images": 200, "calibration_images": 64, "recipe_hash": "0123456789abcdef"}
+OWNER = {"data": "digits", "split": "val", "images": 200, "calibration_images": 64, "training_hash": "76543210fedcba98"}
+HEADER = {**OWNER, "recipe_hash": "0123456789abcdef"}
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def table_with(*depths, resolution=32, **header):
@@ -26,38 +29,6 @@ def table_with(*depths, resolution=32, **header):
         arch = SPACE.arch(depths=depth, resolution=resolution)
         table.add(AccuracyRecord(arch, top1=(100 + index) / 200, top5=0.95, count=200))
     return table
-
-
-@pytest.mark.parametrize(
-    ("share", "count", "low", "high"),
-    # Closed form written out another way: the roots of (p - x)^2 = z^2 x (1 - x) / n.
-    [
-        (0.5, 200, None, None),
-        (0.8272, 5000, None, None),
-        (0.01, 30, None, None),
-        (0.0, 50, 0.0, None),
-        (1.0, 50, None, 1.0),
-    ],
-)
-def test_wilson_interval_solves_its_equation(share, count, low, high):
-    found = wilson_interval(share, count)
-    for end, fixed in zip(found, (low, high)):
-        if fixed is not None:
-            assert end == fixed
-        else:
-            assert (share - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / count, abs=1e-12)
-    assert found[0] <= share <= found[1]
-
-
-def test_wilson_interval_published_example():
-    # 0.8 of 10: (0.490, 0.943), Agresti and Coull 1998, table 1.
-    assert wilson_interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=5e-4)
-
-
-@pytest.mark.parametrize(("share", "count"), [(-0.1, 5), (1.1, 5), (math.nan, 5), (0.5, 0)])
-def test_wilson_interval_rejects(share, count):
-    with pytest.raises(InputError, match="Received"):
-        wilson_interval(share, count)
 
 
 @pytest.mark.parametrize("change", [{"top1": 1.2}, {"top1": math.nan}, {"top5": -0.1}, {"count": 0}, {"top1": "high"}])
@@ -71,22 +42,10 @@ def test_table_is_a_mapping_by_id():
     assert list(table) == ["r32-d22222", "r32-d33333"]
     assert table["r32-d33333"].top1 == 0.505
     assert table["r32-d33333"].low < 0.505 < table["r32-d33333"].high
-    assert len(table) == 2 and table.total == 243 and not table.complete
-    assert table.predict(SPACE.arch(depths=3, resolution=32)) == 0.505
+    assert len(table) == 2 and table.total == 243
 
 
-def test_predict_names_the_nearest_in_one_sentence():
-    table = table_with(2, 3, (2, 2, 2, 2, 3))
-    with pytest.raises(KeyError) as caught:
-        table.predict(SPACE.arch(depths=(2, 2, 2, 3, 3), resolution=32))
-    assert str(caught.value) == (
-        "No accuracy was measured for r32-d22233; nearest measured: r32-d22223, r32-d22222, r32-d33333."
-    )
-    with pytest.raises(KeyError, match="the table is empty"):
-        table_with().predict(SPACE.smallest(32))
-
-
-def test_add_rejects_members_of_another_space():
+def test_add_rejects_subnets_of_another_space():
     other = families.mobilenet_v3(classes=10, input_size=32, kernel="elastic")
     arch = other.arch(depths=2, kernels=7, resolution=32)
     table = table_with()
@@ -125,7 +84,8 @@ def test_resume_continues_and_joins_resolutions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"data": "other"}, {"split": "test"}, {"images": None}, {"calibration_images": 1}, {"recipe_hash": None}]
+    "change",
+    [{"data": "other"}, {"split": "test"}, {"images": None}, {"calibration_images": 1}, {"training_hash": None}],
 )
 def test_resume_refuses_another_header_and_loses_nothing(tmp_path, change):
     path = tmp_path / "val.json"
@@ -134,6 +94,31 @@ def test_resume_refuses_another_header_and_loses_nothing(tmp_path, change):
     with pytest.raises(InputError, match=f"Received: {next(iter(change))}="):
         AccuracyTable.resume(path, space=SPACE, **{**HEADER, **change})
     assert path.read_bytes() == before
+
+
+def test_another_recipe_of_the_same_training_goes_on_with_the_table(tmp_path):
+    """What is measured is owned by the training; the recipe that measured last is recorded."""
+    path = tmp_path / "val.json"
+    table_with(2).save(path)
+    again = AccuracyTable.resume(path, space=SPACE, **OWNER, recipe_hash="ffff")
+    assert len(again) == 1 and again.recipe_hash == "ffff"
+    again.save(path)
+    assert AccuracyTable.load(path).recipe_hash == "ffff"
+
+
+def test_a_file_of_version_1_knows_no_training_hash(tiny_family, tmp_path):
+    path = GOLDEN / "accuracy" / "val.json"
+    before = json.loads(path.read_text(encoding="utf-8"))
+    table = AccuracyTable.load(path)
+    assert before["schema_version"] == 1 and "training_hash" not in before
+    assert table.training_hash is None and table.recipe_hash == before["recipe_hash"]
+    table.save(tmp_path / "val.json")
+    after = json.loads((tmp_path / "val.json").read_text(encoding="utf-8"))
+    assert (after["schema_version"], after["training_hash"]) == (2, None)
+    del after["training_hash"]
+    (tmp_path / "val.json").write_text(json.dumps(after), encoding="utf-8")
+    with pytest.raises(InputError, match="lacks 'training_hash'"):
+        AccuracyTable.load(tmp_path / "val.json")
 
 
 def test_load_refuses_another_space(tmp_path):
@@ -183,23 +168,72 @@ def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["val.json"]
 
 
-def test_measure_hands_everything_to_the_evaluation(monkeypatch):
-    seen = {}
+def fake_measuring(monkeypatch, seen, *, fail_at=None):
+    """A module of measuring without TensorFlow: 7, 9 and 10 of every subnet."""
+
+    def measure(net, archs, data, **arguments):
+        seen.append({"archs": list(archs), "data": data, **arguments})
+        for number, arch in enumerate(archs):
+            if number == fail_at:
+                raise KeyboardInterrupt
+            yield arch, (7, 9, 10)
+
     module = types.ModuleType("compofa_tf.accuracy.measuring")
-
-    def measure_accuracy(net, **arguments):
-        seen.update(arguments, net=net)
-        return table_with(2)
-
-    module.measure_accuracy = measure_accuracy
+    monkeypatch.setattr(module, "measure", measure, raising=False)
     monkeypatch.setitem(sys.modules, "compofa_tf.accuracy.measuring", module)
-    table = AccuracyTable.measure("net", data="data", resolutions=(32,), path="p", recipe_hash="h", progress=False)
-    assert len(table) == 1
-    assert seen["net"] == "net" and seen["data"] == "data" and seen["resolutions"] == (32,) and seen["path"] == "p"
-    assert seen["calibration_images"] == 2048 and seen["recipe_hash"] == "h" and seen["progress"] is False
 
 
-def test_search_imports_without_tensorflow():
+NET = types.SimpleNamespace(space=SPACE)
+DATA = types.SimpleNamespace(name="digits")
+
+
+def test_measure_asks_for_what_is_missing_and_saves_it(monkeypatch, tmp_path):
+    seen = []
+    fake_measuring(monkeypatch, seen)
+    path = tmp_path / "val.json"
+    archs = [SPACE.arch(depths=depth, resolution=32) for depth in (4, 2, 3)]
+    common = {"data": DATA, "images": 10, "calibration_images": 64, "path": path, "progress": False}
+    first = AccuracyTable.measure(NET, archs=archs[:2], recipe_hash="one", training_hash="t", **common)
+    table = AccuracyTable.measure(
+        NET, archs=[*archs, archs[0]], batch_size=5, recipe_hash="two", training_hash="t", **common
+    )
+    assert seen[0] == {"archs": archs[:2], "data": DATA, "images": 10, "calibration_images": 64, "batch_size": 250}
+    assert seen[1]["archs"] == archs[2:] and seen[1]["batch_size"] == 5
+    assert list(table) == ["r32-d44444", "r32-d22222", "r32-d33333"] and list(first) == list(table)[:2]
+    record = table["r32-d33333"]
+    assert (record.top1, record.top5, record.count) == (0.7, 0.9, 10) and table.resolutions == (32,)
+    saved = AccuracyTable.load(path)
+    assert dict(saved) == dict(table) and (saved.recipe_hash, saved.training_hash) == ("two", "t")
+    with pytest.raises(InputError, match="Received: training_hash='other' where the file has 't'"):
+        AccuracyTable.measure(NET, archs=archs, training_hash="other", **common)
+
+
+def test_all_subnets_are_measured_when_none_are_given(monkeypatch):
+    seen = []
+    fake_measuring(monkeypatch, seen)
+    table = AccuracyTable.measure(NET, data=DATA, resolutions=(24, 32), progress=False)
+    assert seen[0]["archs"] == list(SPACE.enumerate(resolutions=(24, 32)))
+    assert len(table) == table.total == 486
+    with pytest.raises(InputError, match="Which resolutions are to be measured"):
+        AccuracyTable.measure(NET, data=DATA, progress=False)
+
+
+def test_an_interrupted_measurement_has_what_was_saved_on_the_way(monkeypatch, tmp_path):
+    fake_measuring(monkeypatch, [], fail_at=3)
+    monkeypatch.setattr(accuracy_table, "_SAVED_EVERY_S", 0)
+    path = tmp_path / "val.json"
+    with pytest.raises(KeyboardInterrupt):
+        AccuracyTable.measure(NET, data=DATA, resolutions=(32,), path=path, progress=False)
+    assert len(AccuracyTable.load(path)) == 3
+
+
+def test_a_huge_space_is_not_enumerated():
+    huge = types.SimpleNamespace(space=families.mobilenet_v3(coupling="independent", kernel="elastic"))
+    with pytest.raises(InputError, match="--sample"):
+        AccuracyTable.measure(huge, data=DATA, resolutions=(224,), progress=False)
+
+
+def test_the_table_is_read_without_tensorflow():
     code = (
         "import sys, compofa_tf.accuracy.table as s; print(*{'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
     )

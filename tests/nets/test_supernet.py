@@ -1,10 +1,8 @@
-"""One network, all subnets: the graph for codes against the graph of one Arch, traces, state and files."""
+"""One network, all subnets: the graph for codes against the graph of one Arch, traces, variables and state."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from spaces import KINDS, images, randomise, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.files import read_arrays
 from compofa_tf.nets.supernet import Supernet
 
 ZERO = tf.UnconnectedGradients.ZERO
@@ -60,9 +57,6 @@ def assert_close(found, expected, bound: float = 2e-5) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound * np.abs(expected).max())
 
 
-# One graph
-
-
 def test_one_trace_serves_20_subnets_at_3_resolutions(net):
     """And gives what the graph of each subnet alone gives."""
     function = net.inference_function
@@ -72,7 +66,17 @@ def test_one_trace_serves_20_subnets_at_3_resolutions(net):
         assert coded.shape == (len(x), net.space.classes) and coded.dtype == tf.float32
         if number < 6:
             assert_close(coded, net(x, arch))
-    assert function.experimental_get_tracing_count() == 1
+    assert net.trace_count == 1
+
+
+def test_the_trace_count_starts_at_0_and_stays_at_1_for_20_subnets():
+    net = Supernet(small_space("elastic", "compound"))
+    assert net.trace_count == 0
+    archs = some_archs(net.space, 40, resolutions=(8, 12, 16))
+    assert len(set(archs)) >= 20
+    for arch in archs:
+        net.inference_function(images(arch.resolution, count=1), net.space.encode(arch))
+    assert net.trace_count == 1
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], pytest.param(KINDS[3], marks=pytest.mark.slow)], ids="-".join)
@@ -133,7 +137,7 @@ def test_the_published_layout_is_traced_once(published):
         coded = published.inference_function(x, space.encode(arch))
         if arch.depths in ((2,) * 5, (4,) * 5):
             assert_close(coded, published(x, arch))
-    assert published.inference_function.experimental_get_tracing_count() == 1
+    assert published.trace_count == 1
 
 
 @pytest.mark.slow
@@ -148,7 +152,7 @@ def test_the_large_published_spaces_are_traced_once(kind):
     for arch in some_archs(net.space, 18, resolutions=(24, 28, 32)):
         x = images(arch.resolution, 2)
         assert_close(net.inference_function(x, net.space.encode(arch)), net(x, arch))
-    assert net.inference_function.experimental_get_tracing_count() == 1
+    assert net.trace_count == 1
 
 
 def test_training_mode_leaves_the_stored_statistics_alone(net):
@@ -179,9 +183,6 @@ def test_run_slots_in_two_parts_is_the_whole(net):
         np.testing.assert_allclose(net.run_slots(middle, chosen, slice(3, None)), net(x, arch), atol=1e-4)
 
 
-# Bad calls
-
-
 @pytest.mark.parametrize("shape", [(1, 16, 16, 1), (16, 16, 3), (1, 16, 16, 4)])
 def test_images_of_another_shape_are_refused(nets, shape):
     net = nets(KINDS[0])
@@ -198,9 +199,6 @@ def test_archs_and_codes_of_another_space_are_refused(nets):
     for code in (other.encode(other.largest(16)), net.space.encode(net.space.largest(16)).astype(np.int64)):
         with pytest.raises(InputError, match=r"^A code of this space is int32 \[5\]\. Received: int\d\d \(\d+,\)$"):
             net(images(16), tf.constant(code))
-
-
-# Variables, state and files
 
 
 def test_every_variable_has_one_stable_name(net):
@@ -251,88 +249,6 @@ def test_a_state_that_does_not_fit_changes_nothing(nets, change, message):
     with pytest.raises(InputError, match=message):
         net.set_state(state)
     assert all(np.array_equal(before[name], value) for name, value in net.get_state().items())
-
-
-@pytest.fixture(scope="module")
-def saved(published, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("net")
-    published.save(folder, recipe_hash="abc", labels=["a", "b"])
-    return folder
-
-
-@pytest.fixture
-def copy(saved, tmp_path):
-    return shutil.copytree(saved, tmp_path / "copy")
-
-
-def test_save_and_load(published, saved, tmp_path):
-    assert sorted(path.name for path in saved.iterdir()) == ["supernet.json", "weights.npz"]
-    description = json.loads((saved / "supernet.json").read_text())
-    assert (description["kind"], description["recipe_hash"], description["labels"]) == ("supernet", "abc", ["a", "b"])
-    net = Supernet.load(saved)
-    assert net.space == published.space
-    before = published.get_state()
-    assert all(np.array_equal(before[name], value) for name, value in net.get_state().items())
-    shutil.copytree(saved, tmp_path / "run" / "supernet")
-    assert Supernet.load(tmp_path / "run").space == published.space
-
-
-def test_saving_again_replaces_both_files(published, copy):
-    published.save(copy, recipe_hash="new")
-    assert json.loads((copy / "supernet.json").read_text())["recipe_hash"] == "new"
-    assert sorted(path.name for path in copy.iterdir()) == ["supernet.json", "weights.npz"]
-
-
-def test_truncated_weights_are_refused(copy):
-    whole = (copy / "weights.npz").read_bytes()
-    for length in (0, 1, 100, len(whole) // 2, len(whole) - 1):
-        (copy / "weights.npz").write_bytes(whole[:length])
-        with pytest.raises(InputError, match=r"weights\.npz is (truncated|not the file)"):
-            Supernet.load(copy)
-
-
-def test_damaged_weights_are_refused(copy):
-    """One byte changed anywhere: the archive, an array's header or its numbers."""
-    whole = bytearray((copy / "weights.npz").read_bytes())
-    for position in np.random.default_rng(0).integers(len(whole), size=25):
-        damaged = bytearray(whole)
-        damaged[position] ^= 0xFF
-        (copy / "weights.npz").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"weights\.npz is (truncated|not the file)"):
-            Supernet.load(copy)
-
-
-def test_foreign_weights_are_refused(copy):
-    np.save(copy / "array.npy", np.zeros(3))
-    (copy / "array.npy").rename(copy / "weights.npz")
-    with pytest.raises(InputError, match=r"weights\.npz is truncated or not a weights file"):
-        Supernet.load(copy)
-    np.savez(copy / "weights.npz", x=np.array([{}], dtype=object))
-    with pytest.raises(InputError, match=r"weights\.npz is truncated or not a weights file"):
-        read_arrays(copy / "weights.npz")
-    np.savez(copy / "weights.npz", x=np.zeros(3))
-    with pytest.raises(InputError, match=r"weights\.npz is not the file that .*supernet\.json describes"):
-        Supernet.load(copy)
-
-
-def test_weights_of_another_space_are_refused(copy):
-    description = json.loads((copy / "supernet.json").read_text())
-    description["space"]["settings"]["classes"] = 12
-    (copy / "supernet.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match=r"do not fit the space .*classifier/dense/bias \(10,\) instead of \(12,\)"):
-        Supernet.load(copy)
-
-
-def test_missing_files_are_named(copy, tmp_path):
-    with pytest.raises(InputError, match=r"no trained supernet in .*nowhere; run `compofa train`"):
-        Supernet.load(tmp_path / "nowhere")
-    (copy / "weights.npz").unlink()
-    with pytest.raises(InputError, match=r"weights\.npz does not exist"):
-        Supernet.load(copy)
-    (copy / "supernet.json").write_text(json.dumps({"kind": "supernet", "schema_version": 1}))
-    np.savez(copy / "weights.npz", x=np.zeros(3))
-    with pytest.raises(InputError):
-        Supernet.load(copy)
 
 
 def test_summary_prints(published, capsys):

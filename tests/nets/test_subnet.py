@@ -1,4 +1,4 @@
-"""Plain models: equal to the subnet of the supernet, made of stock layers, opened where this package is unknown."""
+"""Extracted subnets: equal to those of the supernet, opened where this package is unknown; calibration."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from spaces import KINDS, images, randomise, small_space
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.nets import plain, subnet
+from compofa_tf.nets import subnet
 from compofa_tf.nets.supernet import Supernet
-from compofa_tf.space import cost
 
 
 @pytest.fixture(scope="module")
@@ -60,35 +59,6 @@ def test_extraction_in_training_mode_agrees_too(nets):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("profile", ["mobile", "edgetpu"])
-def test_plain_models_have_the_counted_parameters_and_stock_layers_only(profile):
-    space = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10, profile=profile)
-    arch = space.arch(depths=(2, 3, 2, 2, 4), resolution=24)
-    model = plain.build(space, arch)
-    assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == cost.params(space, arch)
-    assert model.input_shape == (None, arch.resolution, arch.resolution, 3)
-    assert model.output_shape == (None, 10)
-    assert model.name == space.id(arch)
-    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
-    assert {layer.name.split("_")[0] for layer in model.layers} <= {
-        *("images", "stem", "first", "head", "classifier"),
-        *(f"stage{i}" for i in range(1, 6)),
-    }
-
-
-def test_pieces_in_a_row_are_the_network(net):
-    arch = some_archs(net.space)[-1]
-    x = expected = images(16)
-    whole = subnet.extract(net, arch)
-    for piece in net.space.pieces(arch):
-        model = plain.build_piece(piece, space=net.space)
-        assert model.input_shape == (None, piece.height, piece.width, piece.channels)
-        for layer in model.layers[1:]:
-            layer.set_weights(whole.get_layer(layer.name).get_weights())
-        x = model(x, training=False)
-    np.testing.assert_allclose(x, whole(expected, training=False), rtol=1e-4, atol=1e-4)
-
-
 def test_a_saved_model_opens_where_this_package_is_unknown(published, tmp_path):
     space = published.space
     arch = space.arch(depths=(2, 2, 2, 2, 3), resolution=32)
@@ -111,14 +81,6 @@ assert not [name for name in sys.modules if name.startswith("compofa_tf")], "com
     )
     np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), model(x, training=False))
     np.testing.assert_allclose(model(x, training=False), published(x, arch), atol=1e-4)
-
-
-def test_summary_shows_names_of_the_units(published, capsys):
-    plain.build(published.space, published.space.smallest(32)).summary()
-    assert "stage1_block0" in capsys.readouterr().out
-
-
-# Calibration
 
 
 def test_calibration_is_the_weighted_average_of_the_batches(nets):
@@ -191,6 +153,7 @@ def test_bad_calibration_images_leave_the_net_unchanged(nets):
         (images(16, 0), "Calibration needs at least one image"),
         ([], "Calibration needs at least one image"),
         (images(16)[0], r"Images must be \[count, height, width, 3\]. Received: shape=\(16, 16, 3\)"),
+        (np.full_like(images(16), np.nan), r"Images must be finite\. Received: NaN or infinity"),
         ([images(16)[..., :1]], r"Images must be \[count, height, width, 3\]. Received: shape=\(4, 16, 16, 1\)"),
     ):
         with pytest.raises(InputError, match=message):

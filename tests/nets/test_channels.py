@@ -35,24 +35,24 @@ def columns(state: dict, name: str) -> np.ndarray:
     return np.concatenate(taken, 1)
 
 
-@pytest.mark.parametrize("stage", [0, 1])
-def test_largest_subnet_computes_what_it_did_and_narrower_ones_do_not(small, stage):
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_largest_subnet_computes_what_it_did_and_narrower_ones_do_not(small, skipped):
     net, before = small
     space, x = net.space, images(16)
     narrow = space.arch(depths=2, expands=2, kernels=3, resolution=16)
     net.set_state(before)
     largest, other = (net(x, arch).numpy() for arch in (space.largest(16), narrow))
-    net.set_state(sort_channels(space, before, stage=stage))
+    net.set_state(sort_channels(space, before, skipped=skipped))
     # The same sums in another order, in float32.
     np.testing.assert_allclose(net(x, space.largest(16)), largest, atol=1e-5 * np.abs(largest).max())
     assert np.abs(net(x, narrow).numpy() - other).max() > 1e-3 * np.abs(other).max()
     net.set_state(before)
 
 
-@pytest.mark.parametrize("stage", [0, 1])
-def test_channels_move_as_a_whole_and_nothing_else_changes(small, stage):
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_channels_move_as_a_whole_and_nothing_else_changes(small, skipped):
     net, before = small
-    after = sort_channels(net.space, before, stage=stage)
+    after = sort_channels(net.space, before, skipped=skipped)
     assert after.keys() == before.keys()
     names = [slot.name for slot in net.space.stage_slots]
     for name in names:
@@ -81,11 +81,11 @@ def test_importance_falls_and_sorting_again_changes_nothing(small):
     assert all(np.array_equal(again[key], once[key]) for key in once)
 
 
-def test_stages_keep_the_tail_in_its_order():
+def test_what_is_beyond_the_skipped_widths_keeps_its_order():
     project = np.array([1.0, 5.0, 2.0, 2.0, 9.0, 7.0])[None, None, :, None] * np.ones([1, 1, 6, 2])
     assert channel_order(project, (6, 4, 2)).tolist() == [4, 5, 1, 2, 3, 0]
-    assert channel_order(-project, (6, 4, 2), stage=1).tolist() == [1, 2, 3, 0, 4, 5]
-    assert channel_order(project, (6, 4, 2), stage=2).tolist() == [1, 0, 2, 3, 4, 5]
+    assert channel_order(-project, (6, 4, 2), skipped=1).tolist() == [1, 2, 3, 0, 4, 5]
+    assert channel_order(project, (6, 4, 2), skipped=2).tolist() == [1, 0, 2, 3, 4, 5]
 
 
 def test_a_family_without_inverted_bottlenecks_is_refused():
@@ -94,11 +94,11 @@ def test_a_family_without_inverted_bottlenecks_is_refused():
         sort_channels(space, {})
 
 
-@pytest.mark.parametrize("stage", [-1, 2, True, 0.5])
-def test_a_stage_that_the_space_lacks_is_refused(small, stage):
+@pytest.mark.parametrize("skipped", [-1, 2, True, 0.5])
+def test_more_than_the_space_has_cannot_be_skipped(small, skipped):
     net, before = small
-    with pytest.raises(InputError, match=r"whole number from 0 to 1.*Received: stage="):
-        sort_channels(net.space, before, stage=stage)
+    with pytest.raises(InputError, match=r"can skip 0 to 1 of the largest.*Received: skipped="):
+        sort_channels(net.space, before, skipped=skipped)
 
 
 def published_orders(reference):
@@ -135,14 +135,14 @@ def test_orders_and_weights_of_the_original(published, reference):
     np.testing.assert_array_equal(after["stage2_block1/reduce/bias"], wanted["stage0_block6_se_reduce_bias"])
 
 
-@pytest.mark.parametrize("stage", [None, 0, 1, 2])
-def test_logits_of_the_original(published, reference, stage):
+@pytest.mark.parametrize("skipped", [None, 0, 1, 2])
+def test_logits_of_the_original(published, reference, skipped):
     """1e-4 of the largest |logit|, as for every logit here; a wrong order changes them by tenths of it."""
     net, before = published
     wanted, settings = published_orders(reference)
     x = np.load(reference / "inputs.npz")["x128"].astype(np.float32)
-    net.set_state(before if stage is None else sort_channels(net.space, before, stage=stage))
+    net.set_state(before if skipped is None else sort_channels(net.space, before, skipped=skipped))
     for name, chosen in settings.items():
-        expected = wanted[f"before_{name}" if stage is None else f"after_stage{stage}_{name}"]
+        expected = wanted[f"before_{name}" if skipped is None else f"after_stage{skipped}_{name}"]
         arch = net.space.arch(depths=chosen["d"], expands=chosen["e"], resolution=128)
         np.testing.assert_allclose(net(x, arch), expected, rtol=0, atol=1e-4 * np.abs(expected).max(), err_msg=name)
