@@ -75,26 +75,30 @@ class Found:
             )
         return shape
 
-    def sizes(self, unit: Unit) -> tuple[int, ...] | None:
-        """Returns the sizes of what stands where such a unit is expected, in the order of ``told_by``.
+    def next_sizes(self, like: Unit) -> tuple[int, ...] | None:
+        """Returns the sizes that tell what comes next, in the order of ``told_by``; 0 for a part that is not there.
 
-        Sizes of parts that neither the unit nor the checkpoint has there are 0. None if nothing is left.
+        Args:
+          like: A unit that is expected there.
+
+        Returns:
+          The sizes; None if nothing is left.
 
         Raises:
-          MismatchError: If a part of the unit is missing or misshapen.
+          MismatchError: If a part of such a unit is missing or misshapen.
         """
-        own, sizes = {part.name for part in unit.parts}, []
-        for part, axis in self.names.told_by(unit):
-            pattern = self.names.pattern(unit, part)
+        expected, sizes = {part.name for part in like.parts}, []
+        for part, axis in self.names.told_by(like):
+            pattern = self.names.pattern(like, part)
             left = self.numbers.get(list_of(pattern), (0,))
             if not left:
                 return None
             key = weight_key(pattern.format(left[0]))
-            sizes.append(self.shape(key)[axis] if part in own or key in self.shapes else 0)
+            sizes.append(self.shape(key)[axis] if part in expected or key in self.shapes else 0)
         return tuple(sizes)
 
     def sizes_of(self, unit: Unit) -> tuple[int, ...]:
-        """Returns the same sizes of a unit of the space."""
+        """Returns the same sizes of a unit of a space."""
         parts = {part.name: part for part in unit.parts}
         told = self.names.told_by(unit)
         return tuple(weight_shape(parts[name])[axis] if name in parts else 0 for name, axis in told)
@@ -174,7 +178,7 @@ def _match_slots(
         name = f"{space.stage_name(position)}_{spec.name}"
         options = every if spec.block is not None else [(0, 0)]
         units = [stage.unit(name, spec, expand, kernel, spec.widths(*widths)) for expand, kernel in options]
-        sizes = found.sizes(units[0])
+        sizes = found.next_sizes(units[0])
         fits = next((option for option, unit in zip(options, units) if found.sizes_of(unit) == sizes), None)
         if fits is None:
             return None

@@ -66,7 +66,9 @@ class CheckpointNames:
 
     def told_by(self, unit: Unit) -> tuple[tuple[str, int], ...]:
         """Returns the sizes that tell one form of a unit from another: of units that are no blocks what they write."""
-        return tuple((part.name, 0) for part in unit.parts) if unit.name in self.units else self.told
+        if unit.name in self.units or not unit.parts:
+            return tuple((part.name, 0) for part in unit.parts)
+        return self.told
 
 
 @dataclass(frozen=True)
