@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from compofa_tf.space.layout import Layout
 from compofa_tf.space.units import Unit
@@ -18,10 +18,14 @@ def table_of(layout: Layout) -> str:
     Of the compound coupling the last column has pairs, depth and expand ratio; of the independent one the expand ratios
     that each block may have.
     """
-    rows = [_TITLES, *_rows(layout)]
+    return "\n".join(aligned([_TITLES, *_rows(layout)], _ALIGNED))
+
+
+def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> list[str]:
+    """Returns rows as lines whose columns stand below each other, ``<`` to the left or ``>`` to the right."""
     lengths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ("  ".join(f"{text:{side}{n}}" for text, side, n in zip(row, _ALIGNED, lengths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    lines = ("  ".join(f"{text:{side}{n}}" for text, side, n in zip(row, sides, lengths)) for row in rows)
+    return [line.rstrip() for line in lines]
 
 
 def _rows(layout: Layout) -> Iterator[tuple[str, ...]]:
