@@ -122,9 +122,12 @@ def _train(commands: Any) -> None:
         source = [f"data.source={options.data}"] if options.data else []
         recipe = recipe.override([*source, *options.set])
         workdir = options.workdir or Path("runs") / recipe.name
-        import_tensorflow_quietly(for_training=True)
+        import_tensorflow_quietly()
         from compofa_tf.accuracy.table import MOST_MEASURED
         from compofa_tf.training.loop import train
+        from compofa_tf.training.threads import share_cores_for_training
+
+        share_cores_for_training()
 
         with locked(WorkDir(workdir).lock_file("training"), what="the training"):
             net = train(recipe, workdir=workdir)

@@ -195,12 +195,20 @@ class Supernet(keras.Model):
         for name, variable in variables.items():
             variable.assign(arrays[name])
 
-    def save(self, folder: str | os.PathLike[str], *, recipe_hash: str | None = None, **extra: Any) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        recipe_hash: str | None = None,
+        training_hash: str | None = None,
+        **extra: Any,
+    ) -> None:
         """Writes ``weights.npz`` and ``supernet.json`` to a folder, each atomically.
 
         Args:
           folder: Created when absent.
-          recipe_hash: Recorded in ``supernet.json``.
+          recipe_hash: ``Recipe.hash`` of the run, recorded in ``supernet.json``.
+          training_hash: ``Recipe.training_hash`` of the training that the weights come from, likewise.
           **extra: JSON-serialisable entries recorded there (labels, normalisation).
         """
         arrays: dict[str, Any] = self.get_state()
@@ -208,8 +216,8 @@ class Supernet(keras.Model):
             np.savez(temporary, **arrays)
         digest = files.sha256(Path(folder) / WEIGHTS_NAME)
         only = self.space.id(self.only) if self.only else None
-        payload = {"space": self.space.to_json(), "weights_sha256": digest, "only": only, **extra}
-        files.write_json(Path(folder) / SUPERNET_NAME, payload, kind="supernet", recipe_hash=recipe_hash)
+        own = {"space": self.space.to_json(), "weights_sha256": digest, "only": only, "training_hash": training_hash}
+        files.write_json(Path(folder) / SUPERNET_NAME, {**own, **extra}, kind="supernet", recipe_hash=recipe_hash)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Supernet:

@@ -19,7 +19,7 @@ EVERY = pytest.mark.parametrize("name", recipes.names())
 
 
 def page_of(name: str) -> str:
-    return importlib.import_module(f"compofa_tf.recipes.{name}").__doc__
+    return importlib.import_module(f"compofa_tf.recipes.library.{name}").__doc__
 
 
 def test_the_recipes_that_the_readme_and_the_issues_speak_of_are_there():

@@ -11,7 +11,7 @@ import pytest
 
 from compofa_tf import recipes
 from compofa_tf.errors import InputError
-from compofa_tf.recipes import recipe as recipe_module
+from compofa_tf.recipes import fields, settings
 from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.recipes.settings import (
     AccuracySettings,
@@ -22,19 +22,20 @@ from compofa_tf.recipes.settings import (
     PhaseSettings,
     SearchSettings,
     SpaceSettings,
+    TeacherSettings,
 )
 
 
 def make(**changes) -> Recipe:
-    settings = {
+    parts = {
         "name": "test",
         "space": SpaceSettings(width_mult=0.25, input_size=32),
         "data": DataSettings(resolutions=(24, 32), batch_size=8),
-        "teacher": PhaseSettings(epochs=1, learning_rate=1.0, subnets=1, kd_ratio=0),
+        "teacher": TeacherSettings(epochs=1, learning_rate=1.0),
         "train": PhaseSettings(epochs=2, learning_rate=0.5, warmup_epochs=0.5),
         **changes,
     }
-    return Recipe(**settings)
+    return Recipe(**parts)
 
 
 def test_json_round_trip_keeps_recipe_and_hash():
@@ -103,9 +104,9 @@ def test_overrides_are_applied_together():
     ("assignment", "message"),
     [
         ("train.epoch=3", r"did you mean train\.epochs.*Received: train\.epoch$"),
-        ("epochs=3", r"did you mean teacher\.epochs, train\.epochs"),
+        ("epochs=3", r"did you mean teacher\.epochs or train\.epochs\?"),
         ("trian.epochs=3", r"train\.epochs"),
-        ("train=3", r"did you mean train\.epochs, train\.learning_rate"),
+        ("train=3", r"did you mean train\.epochs or train\.learning_rate or"),
         ("shrink.0.epochs=3", r"no such setting"),
         ("nonsense=3", r"there are name, "),
         ("train.epochs", r"written key=value\. Received: 'train\.epochs'"),
@@ -166,10 +167,26 @@ def test_json_is_read_strictly(change, message):
         (lambda: LatencySettings(threads=0), r"threads must be at least 1"),
         (lambda: SearchSettings(budgets_ms=(-1,)), r"budgets_ms must be positive"),
         (lambda: DeploySettings(precisions=("int4",)), r"precisions must be some of float32, float16, dynamic, int8"),
-        (lambda: make(teacher=PhaseSettings(epochs=1, learning_rate=1)), r"teacher phase trains one subnet"),
+        (lambda: TeacherSettings(epochs=1, learning_rate=1, subnets=2), r"subnets must be 1 where the teacher"),
+        (lambda: TeacherSettings(epochs=1, learning_rate=1, kd_ratio=1), r"kd_ratio must be 0 where the teacher"),
+        (lambda: TeacherSettings(epochs=1, learning_rate=1, depths=(2,)), r"depths must be empty where the teacher"),
+        (lambda: TeacherSettings(epochs=1, learning_rate=1, expands=(3,)), r"expands must be empty where the teacher"),
+        (lambda: TeacherSettings(epochs=1, learning_rate=1, sort_channels=0), r"sort_channels must be None where"),
+        (lambda: TeacherSettings(epochs=1, learning_rate=1, network="family"), r"network must be teacher\."),
+        (lambda: PhaseSettings(epochs=1, learning_rate=1, network="student"), r"network must be family or teacher"),
         (
-            lambda: make(teacher=PhaseSettings(epochs=0, learning_rate=1, subnets=1, kd_ratio=0)),
-            r"needs a trained teacher",
+            lambda: PhaseSettings(epochs=1, learning_rate=1, subnets=1, kd_ratio=0, kernels=(7,), network="teacher"),
+            r"kernels must be empty where the teacher, one whole network, is trained\. Received: kernels=\(7,\)",
+        ),
+        (lambda: make(teacher=PhaseSettings(epochs=1, learning_rate=1)), r"teacher must be a TeacherSettings"),
+        (lambda: make(train=TeacherSettings(epochs=1, learning_rate=1)), r"train must be a PhaseSettings"),
+        (lambda: make(teacher=TeacherSettings(epochs=0, learning_rate=1)), r"needs a trained teacher"),
+        (
+            lambda: make(
+                shrink=(PhaseSettings(epochs=1, learning_rate=1),),
+                train=PhaseSettings(epochs=1, learning_rate=1, subnets=1, kd_ratio=0, network="teacher"),
+            ),
+            r"teacher is trained before the family.*Received: network='teacher' in teacher, train",
         ),
     ],
 )
@@ -181,6 +198,100 @@ def test_the_impossible_is_rejected(build, message):
 def test_phases_come_in_order_without_empty_ones():
     empty, some = PhaseSettings(epochs=0, learning_rate=1), PhaseSettings(epochs=1, learning_rate=1)
     assert [name for name, _ in make(shrink=(some, empty, some)).phases] == ["teacher", "shrink.0", "shrink.2", "train"]
+
+
+TEACHER_TWICE = PhaseSettings(epochs=1, learning_rate=1, subnets=1, kd_ratio=0, network="teacher")
+
+
+def test_what_a_phase_trains_is_a_setting():
+    """Left out of the JSON form where it is the usual network."""
+    recipe = make(shrink=(TEACHER_TWICE,))
+    assert [phase.network for _, phase in recipe.phases] == ["teacher", "teacher", "family"]
+    content = recipe.to_json()
+    parts = (*content["shrink"], content["teacher"], content["train"])
+    assert [part.get("network") for part in parts] == ["teacher", None, None]
+    assert Recipe.from_json(content) == recipe
+
+
+def test_kernels_of_the_teacher_are_its_size_and_those_of_a_phase_are_limits():
+    changed = make().override(["teacher.kernels=7"])
+    assert changed.teacher.kernels == (7,)
+    assert changed.to_json()["teacher"]["kernels"] == [7]
+    assert changed.teacher.limits == {"depths": (), "expands": ()}
+    assert changed.override(["train.kernels=3,5"]).train.limits == {"depths": (), "expands": (), "kernels": (3, 5)}
+
+
+OUTSIDE_TRAINING = (
+    "name", "data.source", "data.max_bad_share", "data.cache",
+    "accuracy.", "latency.", "search.", "deploy.",
+)  # fmt: skip
+
+
+def other_value(key, value):
+    known = {"space.family": "resnet50", "space.kernel": "elastic", "space.coupling": "independent"}
+    known |= {"space.profile": "edgetpu", "data.normalization": "imagenet", "search.precision": "float32"}
+    known |= {"space.strides": "1,1,2,2,1,2", "space.widths": "1.0", "data.source": "folder:elsewhere"}
+    known |= {"accuracy.images": "10", "deploy.precisions": "int8", "latency.precisions": "int8"}
+    if key.endswith(("sort_channels", "kernels", "expands", "depths")):
+        return "3"
+    if key in known:
+        return known[key]
+    if isinstance(value, bool):
+        return str(not value).lower()
+    if isinstance(value, tuple):
+        return "40"
+    return f"{value / 2 if isinstance(value, float) and value else 0.5}" if isinstance(value, float) else f"{value}1"
+
+
+def test_the_training_hash_differs_for_every_setting_that_decides_the_weights_and_for_no_other():
+    """Every setting there is; those of which a value contradicts the others are changed together with them."""
+    recipe, decided = make(shrink=(PhaseSettings(epochs=1, learning_rate=0.1),)), set()
+    fixed = ("teacher.subnets", "teacher.kd_ratio", "teacher.network", "train.network", "shrink.0.network")
+    fixed += ("teacher.depths", "teacher.expands", "teacher.sort_channels")
+    for key, _, value in fields.leaves(recipe):
+        if key in fixed:
+            continue
+        changed = recipe.override([f"{key}={other_value(key, value)}"])
+        assert changed.hash != recipe.hash, key
+        outside = key.startswith(OUTSIDE_TRAINING)
+        assert (changed.training_hash == recipe.training_hash) == outside, key
+        assert len(recipe.differences(changed)) == 1
+        assert recipe.differences(changed, of_training=True) == ([] if outside else recipe.differences(changed))
+        decided.add(key.partition(".")[0])
+    assert decided == {field.name for field in dataclasses.fields(Recipe)}
+
+
+def test_training_hash_is_pinned_so_that_weights_keep_their_owner():
+    assert make().training_hash == "f8aae2c81d2a35d5"
+    assert make(shrink=(TEACHER_TWICE,)).training_hash != make().training_hash
+
+
+def test_a_recipe_shows_itself_as_a_table():
+    recipe = make(shrink=(PhaseSettings(epochs=1, learning_rate=0.1, depths=(3, 4)),), search=SearchSettings((1.5, 2)))
+    assert repr(recipe) == f"<Recipe test {recipe.hash}>"
+    lines = str(recipe).splitlines()
+    assert lines[0] == f"test, recipe {recipe.hash}, seed 0"
+    assert [line.split() for line in lines[1:5]] == [
+        ["phase", "network", "epochs", "learning_rate", "warmup_epochs", "subnets", "kd_ratio", "depths"],
+        ["teacher", "teacher", "1", "1", "0", "1", "0"],
+        ["shrink.0", "family", "1", "0.1", "0", "4", "1", "3,4"],
+        ["train", "family", "2", "0.5", "0.5", "4", "1"],
+    ]
+    assert "space      family=mobilenet_v3 width_mult=0.25 kernel=fixed" in lines[5]
+    assert "search     budgets_ms=1.5,2 precision=int8" in lines
+    assert max(map(len, lines)) <= 110
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_what_a_recipe_shows_can_be_set(name):
+    recipe, assignments, part = recipes.get(name), [], ""
+    for line in str(recipe).splitlines()[2 + len(recipe.phases) :]:
+        words = line.split()
+        part = part if line.startswith(" ") else words.pop(0)
+        assignments += [f"{part}.{word}" for word in words]
+    assert len(assignments) >= 25
+    changed = recipe.override(assignments)
+    assert {difference.partition(":")[0] for difference in recipe.differences(changed)} <= {"data.brightness"}
 
 
 def test_differences_name_the_settings():
@@ -198,8 +309,8 @@ def test_save_and_load(tmp_path):
 
 
 def test_no_settings_class_has_more_than_a_dozen_fields():
-    classes = [value for value in vars(recipe_module).values() if dataclasses.is_dataclass(value)]
-    assert len(classes) == 9
+    classes = [value for name, value in vars(settings).items() if name.endswith("Settings")] + [Recipe]
+    assert len(classes) == 10
     assert max(len(dataclasses.fields(cls)) for cls in classes) <= 12
 
 
@@ -209,7 +320,7 @@ def test_every_recipe_is_complete(name):
     assert recipe.name == name
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert recipe.space.build(classes=7).classes == 7
-    page = sys.modules[f"compofa_tf.recipes.{name}"].__doc__
+    page = sys.modules[f"compofa_tf.recipes.library.{name}"].__doc__
     assert all(f"\n{entry}: " in page for entry in ("Paper", "Command", "Hardware", "Time", "Expected", "Last run"))
     assert recipes.describe(name) in page
 
@@ -224,7 +335,8 @@ def test_unknown_recipe_names_near_matches():
 
 def test_recipes_import_no_tensorflow():
     code = (
-        "import sys; from compofa_tf import recipes, schedules, sampling; recipes.get('demo').space.build(classes=2); "
+        "import sys; from compofa_tf import recipes; str(recipes.get('demo')); "
+        "recipes.get('demo').space.build(classes=2); "
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

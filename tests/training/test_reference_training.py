@@ -206,4 +206,4 @@ def test_two_compiled_steps(reference):
         losses = case.step(images, labels, case.codes, case.facts["lr"], case.facts["kd_ratio"])
         np.testing.assert_allclose(losses, case.facts[f"step{number}"]["loss"], rtol=bound)
     assert case.error("step1_value", UNUSED, case.net.get_state()) < 1e-5
-    assert case.step.traces == 1
+    assert case.step.trace_count == 1

@@ -109,7 +109,7 @@ def test_one_trace_serves_all_subnets_resolutions_and_counts(space, distilling):
         images, labels = batch(resolution)
         archs = [space.sample(rng, resolution=resolution) for _ in range(1 + number % 2)]
         distilling(images, labels, np.stack([space.encode(arch) for arch in archs]), 1e-3, 1.0)
-    assert distilling.traces == 1
+    assert distilling.trace_count == 1
 
 
 def test_subnets_side_by_side_give_the_same_gradients(space, distilling, monkeypatch):
@@ -137,10 +137,10 @@ def test_elastic_kernels_with_compound_coupling_train():
     assert np.mean(found[-3:]) < np.mean(found[:3])
     after = net.get_state()
     assert all(not np.array_equal(after[name], before[name]) for name in before if name.endswith(("7to5", "5to3")))
-    assert step.traces == 1
+    assert step.trace_count == 1
 
 
-def test_teacher_is_the_largest_member_and_stays_as_it_is(space, distilling):
+def test_teacher_is_the_largest_subnet_and_stays_as_it_is(space, distilling):
     images, labels = batch()
     before = distilling.teacher.get_state()
     smallest = codes_of(space, (1, 1))
@@ -251,7 +251,7 @@ print(json.dumps(sums))
 @pytest.mark.slow
 def test_two_replicas_train_like_one(tmp_path):
     """Each replica gets the same half batch, so batch statistics agree and so must losses and weights."""
-    command = [sys.executable, "-c", REPLICAS, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", REPLICAS, str(Path(__file__).parents[1]), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
