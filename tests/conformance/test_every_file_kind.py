@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,36 @@ def path(kind, tmp_path):
     return path
 
 
+def kinds_in(source: str) -> set[str]:
+    """The kinds that a module writes: ``write_json(..., kind="x")``, or ``kind=KIND`` with ``KIND = "x"`` above."""
+    tree, found = ast.parse(source), set()
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        for given in node.keywords if name == "write_json" else ():
+            if given.arg == "kind":
+                value = given.value
+                found.add(value.value if isinstance(value, ast.Constant) else constants.get(ast.unparse(value)))
+    return found
+
+
+def test_a_kind_is_found_however_its_call_is_broken_over_lines():
+    source = 'KIND = "one"\nfiles.write_json(path, content, kind=KIND)\nwrite_json(\n    path,\n    kind="two",\n)\n'
+    assert kinds_in(source) == {"one", "two"}
+    assert kinds_in("files.write_json(path, kind=anything())") == {None}
+
+
 def test_no_kind_is_missing_from_the_table():
     written = set()
     for source in Path(compofa_tf.__file__).parent.rglob("*.py"):
-        text = source.read_text(encoding="utf-8")
-        written |= set(re.findall(r'(?:write_json\(.*kind=|^KIND = )"(\w+)"', text, flags=re.MULTILINE))
+        written |= kinds_in(source.read_text(encoding="utf-8"))
     assert written == set(CASES) | set(ELSEWHERE)
 
 
