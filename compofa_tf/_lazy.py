@@ -54,7 +54,24 @@ FACES: dict[str, dict[str, str]] = {
 """Names of a package, each with ``module`` or ``module:name``: what ``import compofa_tf as ct`` offers first of all."""
 
 
-LATER: dict[str, tuple[str, ...]] = {}
+LATER: dict[str, tuple[str, ...]] = {
+    "cli.exporting": ("pipeline.exporting", "pipeline.extracting", "reports.page"),
+    "cli.looking": ("pipeline.run", "recipes", "space.cost"),
+    "cli.measuring": ("latency.benchmarking", "pipeline.evaluating", "pipeline.measuring"),
+    "cli.options": ("pipeline.run",),
+    "cli.searching": ("pipeline.searching",),
+    "cli.training": (
+        "pipeline.demo",
+        "pipeline.importing",
+        "pipeline.run",
+        "pipeline.training",
+        "recipes",
+        "recipes.recipe",
+        "training.threads",
+    ),
+    "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
+    "pipeline.run": ("data", "nets.subnet", "nets.supernet"),
+}
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 
 

@@ -49,20 +49,15 @@ def _descriptor(stream: Any) -> int | None:
         return None
 
 
-def import_tensorflow_quietly(*, for_training: bool = False) -> None:
+def import_tensorflow_quietly() -> None:
     """Imports TensorFlow without its start-up notices; warnings and errors of later work still show.
 
-    Args:
-      for_training: Shares the cores as ``threads.share_cores_for_training`` says.
+    No operation runs, so that threads can still be arranged and a strategy for several machines made.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     with native_stderr_hidden():
         import tensorflow as tf
 
-        if for_training:
-            from compofa_tf.training.threads import share_cores_for_training
-
-            share_cores_for_training()
-        tf.constant(0)
+        tf.config.list_physical_devices()
     tf.get_logger().setLevel("ERROR")

@@ -17,7 +17,6 @@ PACKAGE = Path(compofa_tf.__file__).parent
 CIRCLES: set[frozenset[str]] = {
     frozenset({"accuracy.measuring", "accuracy.table"}),
     frozenset({"latency.measuring", "latency.table"}),
-    frozenset({"pipeline.exporting", "pipeline.run"}),
 }
 """Circles that are still to be dissolved."""
 

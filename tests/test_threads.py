@@ -39,8 +39,9 @@ def test_small_machines_run_subnets_side_by_side_unless_the_user_says_otherwise(
 def test_starting_for_training_can_still_choose_the_threads():
     code = (
         "import os; os.cpu_count = lambda: 2; os.sched_getaffinity = lambda pid: {0, 1}\n"
-        "from compofa_tf.quiet import import_tensorflow_quietly as start; start(for_training=True)\n"
-        "from compofa_tf.training.threads import subnets_side_by_side; print(subnets_side_by_side())"
+        "from compofa_tf.quiet import import_tensorflow_quietly as start; start()\n"
+        "from compofa_tf.training.threads import share_cores_for_training, subnets_side_by_side\n"
+        "share_cores_for_training(); print(subnets_side_by_side())"
     )
     assert run(code) == "4"
 

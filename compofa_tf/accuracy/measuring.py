@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
+from compofa_tf.accuracy.table import MOST_MEASURED, AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.progress import progress_bar, say
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from compofa_tf.data import Data
 
 from compofa_tf.accuracy.evaluation import count_correct
-
-MOST_MEASURED = 100_000
-"""Subnets of a space that may be measured one and all; of a larger space a sample is."""
 
 _SAVE_EVERY_S = 20.0
 _ACTIVATION_BYTES = 3 * 2**30

@@ -15,6 +15,9 @@ from compofa_tf.statistics import wilson_interval
 
 KIND = "accuracy_table"
 
+MOST_MEASURED = 100_000
+"""Subnets of a space that may be measured one and all; of a larger space a sample is."""
+
 
 @dataclass(frozen=True)
 class AccuracyRecord:

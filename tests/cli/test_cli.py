@@ -11,7 +11,7 @@ import workdirs
 
 from compofa_tf.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def compofa(*arguments, cwd=None, **environment):
