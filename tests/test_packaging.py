@@ -21,7 +21,8 @@ LIGHT_PACKAGES = ("cli", "families", "recipes", "reports", "searches", "space")
 LIGHT_MODULES = (
     "compofa_tf",
     *("compofa_tf." + name for name in ("errors", "files", "statistics", "training.schedules", "accuracy.table")),
-    *("compofa_tf." + name for name in ("latency.table", "latency.devices.host")),
+    *("compofa_tf." + name for name in ("latency.table", "latency.devices.host", "commands")),
+    *("compofa_tf.pipeline." + name for name in ("demo", "measuring", "run", "searching", "sources")),
     *(
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for package in LIGHT_PACKAGES

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from compofa_tf import commands, files
+from compofa_tf import commands
 from compofa_tf._lazy import later
 from compofa_tf.cli.options import Subcommand, add_overwrite, add_run, add_settings, assignments, open_run, tell
 from compofa_tf.errors import InputError
@@ -19,7 +19,6 @@ def _extract(options: argparse.Namespace) -> None:
     run = open_run(options, writes=True)
     arch = run.parse(options.arch)
     target = options.output or run.models / f"{options.arch}.keras"
-    files.refuse_to_replace(target, overwrite=options.overwrite)
     import_tensorflow_quietly()
     later(__name__, "pipeline.extracting").extract_model(run, arch, target, overwrite=options.overwrite)
     tell(shlex.join(["compofa", "evaluate", str(run.path), "--model", str(target)]), wrote=str(target))

@@ -27,7 +27,7 @@ def _measure(options: argparse.Namespace) -> None:
     if options.latency or both:
         measuring.measure_latency(run)
         tables += [run.latency_table_file(precision) for precision in run.recipe.latency.precisions]
-    tell(run.next_command, wrote=" and ".join(map(str, tables)))
+    tell(run.next_towards_front, wrote=" and ".join(map(str, tables)))
 
 
 def _measure_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from compofa_tf import commands
 from compofa_tf._lazy import later
 from compofa_tf.cli.options import (
     Subcommand,
@@ -31,7 +32,7 @@ def _search(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
     )
     _tell_front(front)
-    tell(run.next_command, wrote=str(run.front_file))
+    tell(commands.writer(commands.MODELS).line(run), wrote=str(run.front_file))
 
 
 def _tell_front(front: Any) -> None:

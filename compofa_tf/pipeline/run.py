@@ -70,7 +70,7 @@ class Run(WorkDir):
     @functools.cached_property
     def space(self) -> Space:
         """The space of the trained supernet, read without TensorFlow."""
-        return families.from_json(self._supernet["space"])
+        return families.from_json(self._supernet.get("space"))
 
     @functools.cached_property
     def only(self) -> Arch | None:
@@ -97,12 +97,14 @@ class Run(WorkDir):
     @property
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
-        return list(self._supernet["labels"])
+        with files.interpreted(self.supernet_file, again="train or import again"):
+            return list(self._supernet["labels"])
 
     @property
     def normalization(self) -> dict[str, Any]:
         """The normalisation of the input images."""
-        return dict(self._supernet["normalization"])
+        with files.interpreted(self.supernet_file, again="train or import again"):
+            return dict(self._supernet["normalization"])
 
     @property
     def training_hash(self) -> str | None:
@@ -208,14 +210,23 @@ class Run(WorkDir):
     def next_command(self) -> str:
         """The command line to give next, as a shell takes it; where a file is damaged, by what is there alone."""
         absent = [output for output, _ in commands.missing(self)]
-        if commands.WEIGHTS not in absent and commands.ACCURACY in absent:
+        if commands.WEIGHTS not in absent and commands.FRONT in absent:
             with contextlib.suppress(InputError):
-                return self._next_measurement(timed=commands.LATENCY not in absent)
+                return self.next_towards_front
         return commands.next_command(self)
 
-    def _next_measurement(self, *, timed: bool) -> str:
+    @property
+    def next_towards_front(self) -> str:
+        """The command line of what is still to be measured, or of the search.
+
+        What was imported may have images without classes; then the authors' predictor stands in for the accuracy table.
+        """
         where = shlex.quote(str(self.path))
-        if self._supernet.get("imported_from"):  # perhaps with images without classes, as the authors' predictor allows
-            return f"compofa search {where} --accuracy published" if timed else f"compofa measure {where} --latency"
+        accurate, timed = commands.ACCURACY.there(self), commands.LATENCY.there(self)
+        imported = self._supernet.get("imported_from") is not None
+        if timed and (accurate or imported):
+            return f"compofa search {where}{'' if accurate else ' --accuracy published'}"
+        if accurate or imported:
+            return f"compofa measure {where} --latency"
         sample = " --sample 200" if self.space.size > MOST_MEASURED else ""
         return f"compofa measure {where}{' --accuracy' if timed else ''}{sample}"

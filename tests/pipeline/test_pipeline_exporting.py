@@ -54,7 +54,7 @@ def test_a_prediction_that_was_too_slow_promises_nothing():
     assert next_candidate(FRONT, tried(c10=9.8), 9.5, tries=3).id == "c9"
 
 
-def searched(folder, **latency):
+def searched(folder):
     workdirs.with_tables(folder)
     run = Run(folder)
     find_front(run)

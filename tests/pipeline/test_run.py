@@ -113,8 +113,13 @@ def test_of_a_space_too_large_to_be_measured_a_sample_comes_next(tmp_path):
 
 def test_a_damaged_file_does_not_hide_what_comes_next(tmp_path):
     workdirs.described(tmp_path)
-    (tmp_path / "supernet" / "supernet.json").write_text("{")
-    assert Run(tmp_path).next_command == f"compofa measure {tmp_path} --accuracy"
+    supernet = tmp_path / "supernet" / "supernet.json"
+    for text in ("{", '{"kind": "supernet", "schema_version": 1}'):
+        supernet.write_text(text)
+        assert Run(tmp_path).next_command == f"compofa measure {tmp_path} --accuracy"
+        for ask in (lambda: Run(tmp_path).space, lambda: Run(tmp_path).labels):
+            with pytest.raises(InputError, match="truncated|it is damaged|Not a space description"):
+                ask()
 
 
 def test_settings_of_use_change_from_now_on_and_are_told(tmp_path, capsys):
