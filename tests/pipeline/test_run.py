@@ -118,7 +118,7 @@ def test_a_damaged_file_does_not_hide_what_comes_next(tmp_path):
         supernet.write_text(text)
         assert Run(tmp_path).next_command == f"compofa measure {tmp_path} --accuracy"
         for ask in (lambda: Run(tmp_path).space, lambda: Run(tmp_path).labels):
-            with pytest.raises(InputError, match="truncated|it is damaged|Not a space description"):
+            with pytest.raises(InputError, match=r"truncated|it is damaged|Not a space description"):
                 ask()
 
 
