@@ -63,6 +63,22 @@ LATER: dict[str, tuple[str, ...]] = {
     "accuracy.table": ("accuracy.measuring",),
     "latency.table": ("latency.measuring",),
     "published.recognition": ("nets.supernet",),
+    "cli.exporting": ("pipeline.exporting", "pipeline.extracting", "reports.page"),
+    "cli.looking": ("pipeline.run", "recipes", "space.cost"),
+    "cli.measuring": ("latency.benchmarking", "pipeline.evaluating", "pipeline.measuring"),
+    "cli.options": ("pipeline.run",),
+    "cli.searching": ("pipeline.searching",),
+    "cli.training": (
+        "pipeline.demo",
+        "pipeline.importing",
+        "pipeline.run",
+        "pipeline.training",
+        "recipes",
+        "recipes.recipe",
+        "training.threads",
+    ),
+    "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
+    "pipeline.run": ("data", "nets.subnet", "nets.supernet"),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 

@@ -54,7 +54,10 @@ class Command:
           resumed: Whether a training goes on with the recipe that lies there; otherwise its name is still to be given.
         """
         where = shlex.quote(str(workdir.path))
-        return f"compofa {self.words.format(recipe=where if resumed else 'NAME')} --workdir {where}"
+        if "{recipe}" in self.words:
+            return f"compofa {self.words.format(recipe=where if resumed else 'NAME')} --workdir {where}"
+        name, _, more = self.words.partition(" ")
+        return f"compofa {name} {where} {more}".rstrip()
 
 
 RECIPE = Output("recipe", lambda workdir: [workdir.recipe_file])
@@ -73,11 +76,11 @@ COMMANDS = (
         (RECIPE, CURVES, WEIGHTS),
         "compofa train --recipe small --data folder:photos/ --workdir runs/photos",
     ),
-    Command("measure --accuracy", (WEIGHTS,), (ACCURACY,), "compofa measure --accuracy --workdir runs/photos"),
-    Command("measure --latency", (WEIGHTS,), (LATENCY,), "compofa measure --latency --workdir runs/photos"),
-    Command("search", (ACCURACY, LATENCY), (FRONT,), "compofa search --workdir runs/photos --budget-ms 5,10,20"),
-    Command("export", (FRONT,), (MODELS,), "compofa export --workdir runs/photos"),
-    Command("report", (), (REPORT,), "compofa report --workdir runs/photos"),
+    Command("measure --accuracy", (WEIGHTS,), (ACCURACY,), "compofa measure runs/photos --accuracy"),
+    Command("measure --latency", (WEIGHTS,), (LATENCY,), "compofa measure runs/photos --latency"),
+    Command("search", (ACCURACY, LATENCY), (FRONT,), "compofa search runs/photos --budget-ms 5,10,20"),
+    Command("export", (FRONT,), (MODELS,), "compofa export runs/photos"),
+    Command("report", (), (REPORT,), "compofa report runs/photos"),
 )
 """In the order in which they are given."""
 

@@ -43,8 +43,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
       OSError: If the folder cannot be written or the disk is full.
     """
     target = Path(path)
-    if not overwrite and target.exists():
-        raise InputError(f"{target} exists; pass --overwrite (overwrite=True) to replace it.")
+    refuse_to_replace(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-", suffix=target.suffix)
     os.close(handle)
@@ -57,6 +56,14 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_to_replace(*paths: Path, overwrite: bool) -> None:
+    """Raises ``InputError`` that names the first of some files that is there, unless it may be replaced."""
+    present = [] if overwrite else sorted(path for path in paths if path.exists())
+    if present:
+        more = f" and {len(present) - 1} more exist" if len(present) > 1 else " exists"
+        raise InputError(f"{present[0]}{more}; pass --overwrite (overwrite=True) to replace what is there.")
 
 
 def _umask() -> int:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on this machine: launch/local.sh --recipe demo --workdir runs/demo
+# Trains on this machine: launch/local.sh --recipe demo
 # Takes every option of `compofa train`; uses the repository's .venv if there is one, else the compofa on the PATH.
 set -euo pipefail
 

@@ -2,150 +2,199 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from compofa_tf import files
+from compofa_tf.accuracy.evaluation import evaluate
+from compofa_tf.deploy.artifact import Artifact
+from compofa_tf.deploy.export import export_tflite
 from compofa_tf.deploy.targets import PRECISIONS
+from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
 from compofa_tf.latency.table import LatencyTable
+from compofa_tf.nets.subnet import extract
+from compofa_tf.pipeline.run import Run
 from compofa_tf.progress import say
 from compofa_tf.searches.front import Candidate, Front
 from compofa_tf.space import cost
 
-if TYPE_CHECKING:
-    from compofa_tf.deploy.artifact import Artifact
-    from compofa_tf.latency.benchmarking import BenchmarkRow
-    from compofa_tf.pipeline.run import Run
-
 _MEASUREMENTS = 3
 
 
-class Exporter:
-    """Exports, executes and measures the members chosen for budgets; loads net and data once for all of them.
+def export_models(run: Run, *, overwrite: bool = False) -> list[Artifact]:
+    """Exports, executes and measures the best subnet within each budget of ``front.json``.
+
+    A subnet whose measured latency breaks its budget is replaced by the next one of the front that is fast enough by
+    as much as the prediction was off.
 
     Args:
-      workdir: The work directory.
-      front: The front that the budgets and members are of. If its latencies are those of another device than the one
-        that is measured here, nothing can be said about budgets: the best member is exported and
-        ``within_budget`` is null.
+      run: A run with a front. If its latencies are those of another device, or of other threads, than those that are
+        measured here, nothing can be said about budgets: the best subnet is exported and ``within_budget`` is null.
+      overwrite: Whether earlier exports may be replaced. They go when the new ones are there.
 
-    Attributes:
-      artifacts: What was exported.
+    Returns:
+      The artifacts, one per budget and precision. Where no subnet tried kept the budget, those of the fastest tried,
+      whose records say ``within_budget: false``.
+
+    Raises:
+      InputError: If there are exports that may not be replaced, or another command writes models there.
     """
+    run.require_front()
+    with run.writing("models"):
+        before = set(run.model_files)
+        files.refuse_to_replace(*before, overwrite=overwrite)
+        front = Front.load(run.front_file, space=run.space)
+        artifacts = [artifact for budget_ms in front.budgets for artifact in export_for_budget(run, front, budget_ms)]
+        written = {path for artifact in artifacts for path in (artifact.path, artifact.sidecar)}
+        for stale in before - written:
+            stale.unlink(missing_ok=True)
+    return artifacts
 
-    def __init__(self, workdir: Run, front: Front) -> None:
-        from compofa_tf.nets.supernet import Supernet
 
-        self.workdir, self.recipe = workdir, workdir.recipe
-        self.front = front
-        self.same_device = front.latency.get("device") == self.recipe.latency.device
-        self.precisions = list(dict.fromkeys((front.precision, *self.recipe.deploy.precisions)))
-        self.net = Supernet.load(workdir.path)
-        self.data = workdir.load_data()
-        self.artifacts: list[Artifact] = []
-        self.tables = dict(_tables(workdir))
-
-    def export(self, budget_ms: float, candidates: Sequence[Candidate]) -> None:
-        """Exports the first candidate whose measured latency keeps the budget, or the fastest of those tried."""
-        ratio = 1.0
-        fastest: tuple[float, list[Artifact]] | None = None
-        tries = self.recipe.deploy.tries
-        for candidate in candidates:
-            if fastest and (tries == 0 or candidate.predicted_ms * ratio > budget_ms):
-                continue
-            tries -= 1
-            made = self._export(candidate, budget_ms)
-            measured_ms = made[0].record["latency"]["measured"]["ms"]
-            if fastest is None or measured_ms < fastest[0]:
-                self._discard(fastest[1] if fastest else ())
-                fastest = measured_ms, made
-            else:
-                self._discard(made)
-            if measured_ms <= budget_ms or not self.same_device:
-                break
-            ratio = max(ratio, measured_ms / candidate.predicted_ms)
+def export_for_budget(run: Run, front: Front, budget_ms: float) -> list[Artifact]:
+    """Exports the first candidate whose measured latency keeps a budget, or the fastest of those tried."""
+    candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
+    judged = comparable(front, run)
+    tried: dict[Candidate, float] = {}
+    kept: list[Artifact] = []
+    while True:
+        candidate = next_candidate(candidates, tried, budget_ms, tries=run.recipe.deploy.tries if judged else 1)
+        if candidate is None:
+            return kept
+        made, measured_ms = _export(run, front, candidate, budget_ms)
+        fastest = not tried or measured_ms < min(tried.values())
+        _discard(kept if fastest else made)
+        kept = made if fastest else kept
+        tried[candidate] = measured_ms
+        if judged and measured_ms > budget_ms:
             say(f"{candidate.id} takes {measured_ms:.3g} ms, more than the budget of {budget_ms:g} ms.")
-        self.artifacts += fastest[1] if fastest else ()
-
-    def _discard(self, made: Sequence[Artifact]) -> None:
-        for artifact in made:
-            artifact.path.unlink(missing_ok=True)
-            artifact.sidecar.unlink(missing_ok=True)
-
-    def _export(self, candidate: Candidate, budget_ms: float) -> list[Artifact]:
-        """Exports one member in every precision, that of the budget first."""
-        from compofa_tf.deploy.export import export_tflite
-        from compofa_tf.nets import subnet
-
-        arch, settings = candidate.arch, self.recipe
-        pipelines = {"resolution": arch.resolution, "batch_size": settings.accuracy.batch_size}
-        calibration = self.data.calibration(**pipelines, count=settings.accuracy.calibration_images)
-        model = subnet.extract(self.net, arch, calibrate_on=None if self.net.only else calibration)
-        ranges = self.data.calibration(**pipelines, count=settings.deploy.calibration_images)
-        validation = self.data.eval(**pipelines) if self.data.labelled else None
-        made: list[Artifact] = []
-        for precision in self.precisions:
-            artifact = export_tflite(
-                model,
-                self.workdir.models / f"{budget_ms:g}ms-{candidate.id}-{precision}.tflite",
-                precision=precision,
-                calibrate_on=ranges if PRECISIONS[precision].needs_images else None,
-                profile=self.net.space.profile,
-                metadata=self._metadata(candidate, budget_ms),
-                overwrite=True,
-            )
-            counts = precision == self.front.precision and self.same_device
-            row = self._measure(artifact, budget_ms if counts else None)
-            predicted_ms = self.tables[precision].predict(arch) if precision in self.tables else None
-            kept = row.ms <= budget_ms if not made else made[0].record["within_budget"]
-            latency = {"predicted_ms": predicted_ms, "measured": row.to_json()}
-            facts = self._accuracy(artifact, validation)
-            artifact.update(**facts, latency=latency, within_budget=kept if self.same_device else None)
-            top1 = f"top-1 {facts['accuracy']['top1']:.2%}" if facts["accuracy"] else "accuracy not measured"
-            say(f"{artifact.path.name}: {row.ms:.3g} ms, {top1}")
-            made.append(artifact)
-        return made
-
-    def _accuracy(self, artifact: Artifact, validation: Any) -> dict[str, Any]:
-        """Accuracy of the file on the validation images, or null and why."""
-        from compofa_tf.accuracy.evaluation import evaluate
-
-        if validation is None:
-            reason = f"{self.recipe.data.source} has no classes"
-            return {"accuracy": None, "accuracy_not_measured": reason}
-        return {"accuracy": {**evaluate(artifact.path, validation).to_json(), "data": self.data.name, "split": "val"}}
-
-    def _measure(self, artifact: Artifact, budget_ms: float | None) -> BenchmarkRow:
-        """Measures a model; twice more if it seems to break the budget, since a busy machine can only slow it down."""
-        from compofa_tf.latency.benchmarking import benchmark
-
-        settings = self.recipe.latency
-        rows: list[BenchmarkRow] = []
-        while not rows or (budget_ms is not None and rows[-1].ms > budget_ms and len(rows) < _MEASUREMENTS):
-            rows.append(benchmark(artifact, device=settings.device, threads=settings.threads))
-        return min(rows, key=lambda row: row.ms)
-
-    def _metadata(self, candidate: Candidate, budget_ms: float) -> dict[str, Any]:
-        space, arch = self.net.space, candidate.arch
-        accuracy = dict(candidate.to_json()["accuracy"])
-        if self.front.predicted:
-            accuracy |= {name: self.front.accuracy[name] for name in ("predictor", "caveat")}
-        return {
-            "arch": {**arch.to_json(), "id": candidate.id},
-            "space": space.to_json(),
-            "recipe_hash": self.recipe.hash,
-            "budget_ms": budget_ms,
-            "budget_precision": self.front.precision,
-            "budget_device": self.front.latency.get("device"),
-            "macs": cost.macs(space, arch),
-            "params": cost.params(space, arch),
-            "normalization": self.workdir.normalization,
-            "labels": self.workdir.labels,
-            "float_accuracy": accuracy,
-        }
 
 
-def _tables(workdir: Run) -> Iterator[tuple[str, LatencyTable]]:
-    for precision in workdir.recipe.latency.precisions:
-        path = workdir.latency_table(precision)
-        if path.exists():
-            yield precision, LatencyTable.load(path, space=workdir.space)
+def next_candidate(
+    candidates: Sequence[Candidate], tried: Mapping[Candidate, float], budget_ms: float, *, tries: int
+) -> Candidate | None:
+    """Returns what to export next for a budget, or None when that is done.
+
+    The first candidate comes first, whatever is predicted of it. After one that was too slow comes the next one that
+    keeps the budget even if it is slower than predicted by as much as the worst so far.
+
+    Args:
+      candidates: Most accurate first.
+      tried: Measured latencies in ms of those that were exported, in their order.
+      budget_ms: The budget.
+      tries: How many may be exported in all.
+    """
+    if not tried:
+        return candidates[0]
+    last = list(tried)[-1]
+    if tried[last] <= budget_ms or len(tried) >= tries:
+        return None
+    slower = max(1.0, *(measured_ms / candidate.predicted_ms for candidate, measured_ms in tried.items()))
+    after = candidates[candidates.index(last) + 1 :]
+    return next((candidate for candidate in after if candidate.predicted_ms * slower <= budget_ms), None)
+
+
+def comparable(front: Front, run: Run) -> bool:
+    """Whether the latencies of a front are of the device and the threads that a run measures on now."""
+    settings = run.recipe.latency
+    own = {"device": settings.device, "threads": settings.threads}
+    return all(front.latency.get(name) == value for name, value in own.items())
+
+
+def over_budget(artifacts: Iterable[Artifact]) -> str | None:
+    """Returns a sentence that names the budgets that no model kept, or None."""
+    missed = sorted({a.record["budget_ms"] for a in artifacts if a.record["within_budget"] is False})
+    if not missed:
+        return None
+    return (
+        f"No subnet tried kept the budget of {', '.join(f'{ms:g}' for ms in missed)} ms when measured, the fastest of "
+        "them was exported all the same; if the machine was busy measure again (delete the latency table, then "
+        "`compofa measure --latency`), or give a larger budget."
+    )
+
+
+def _export(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> tuple[list[Artifact], float]:
+    """Exports one subnet in every precision; returns its artifacts and its latency in ms in that of the budget."""
+    settings, arch = run.recipe.deploy, candidate.arch
+    model = extract(run.calibrated(arch), arch)
+    ranges = run.images_for_calibration(arch.resolution, count=settings.calibration_images)
+    artifacts = {
+        precision: export_tflite(
+            model,
+            run.models / f"{budget_ms:g}ms-{candidate.id}-{precision}.tflite",
+            precision=precision,
+            calibrate_on=ranges if PRECISIONS[precision].needs_images else None,
+            profile=run.space.profile,
+            metadata=_metadata(run, front, candidate, budget_ms),
+            overwrite=True,
+        )
+        for precision in dict.fromkeys((front.precision, *settings.precisions))
+    }
+    judged = comparable(front, run)
+    rows = {
+        precision: _measure(run, artifact, budget_ms if judged and precision == front.precision else None)
+        for precision, artifact in artifacts.items()
+    }
+    measured_ms = rows[front.precision].ms
+    within_budget = measured_ms <= budget_ms if judged else None
+    for precision, artifact in artifacts.items():
+        latency = {"predicted_ms": _predicted_ms(run, candidate, precision), "measured": rows[precision].to_json()}
+        facts = _accuracy(run, artifact, arch.resolution)
+        artifact.update(**facts, latency=latency, within_budget=within_budget)
+        top1 = f"top-1 {facts['accuracy']['top1']:.2%}" if facts["accuracy"] else "accuracy not measured"
+        say(f"{artifact.path.name}: {rows[precision].ms:.3g} ms, {top1}")
+    return list(artifacts.values()), measured_ms
+
+
+def _measure(run: Run, artifact: Artifact, budget_ms: float | None) -> BenchmarkRow:
+    """Measures a model; twice more if it seems to break the budget, since a busy machine can only slow it down."""
+    settings = run.recipe.latency
+    rows: list[BenchmarkRow] = []
+    while not rows or (budget_ms is not None and rows[-1].ms > budget_ms and len(rows) < _MEASUREMENTS):
+        rows.append(benchmark(artifact, device=settings.device, threads=settings.threads))
+    return min(rows, key=lambda row: row.ms)
+
+
+def _predicted_ms(run: Run, candidate: Candidate, precision: str) -> float | None:
+    """By the latency table of the precision, if there is one that covers the subnet."""
+    path = run.latency_table_file(precision)
+    if not path.exists():
+        return None
+    table = LatencyTable.load(path, space=run.space)
+    return table.predict(candidate.arch) if table.covers(candidate.arch) else None
+
+
+def _accuracy(run: Run, artifact: Artifact, resolution: int) -> dict[str, Any]:
+    """Accuracy of the file on the validation images, or null and why."""
+    data = run.data
+    if not data.labelled:
+        reason = f"{run.recipe.data.source} has no classes"
+        return {"accuracy": None, "accuracy_not_measured": reason}
+    validation = data.eval(resolution=resolution, batch_size=run.recipe.accuracy.batch_size)
+    return {"accuracy": {**evaluate(artifact.path, validation).to_json(), "data": data.name, "split": "val"}}
+
+
+def _metadata(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> dict[str, Any]:
+    space, arch = run.space, candidate.arch
+    accuracy = dict(candidate.to_json()["accuracy"])
+    if front.predicted:
+        accuracy |= {name: front.accuracy[name] for name in ("predictor", "caveat")}
+    return {
+        "arch": {**arch.to_json(), "id": candidate.id},
+        "space": space.to_json(),
+        "recipe_hash": run.recipe.hash,
+        "budget_ms": budget_ms,
+        "budget_precision": front.precision,
+        "budget_device": front.latency.get("device"),
+        "macs": cost.macs(space, arch),
+        "params": cost.params(space, arch),
+        "normalization": run.normalization,
+        "labels": run.labels,
+        "float_accuracy": accuracy,
+    }
+
+
+def _discard(made: Iterable[Artifact]) -> None:
+    for artifact in made:
+        artifact.path.unlink(missing_ok=True)
+        artifact.sidecar.unlink(missing_ok=True)

@@ -1,67 +1,95 @@
-"""A work directory, stage by stage: every function reads the files of the stages before it and writes its own.
-
-``recipe.json``, ``checkpoints/``, ``metrics.jsonl``, ``supernet/`` (training), ``accuracy/val.json``,
-``latency/*.json``, ``front.json``, ``models/``, ``report.html``. Nothing here imports TensorFlow until it computes.
-"""
+"""An opened work directory: what its files say, its network and its data, and who may write to it. No TensorFlow."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from compofa_tf import families, files
-from compofa_tf.accuracy.table import AccuracyTable
+from compofa_tf import commands, families, files
+from compofa_tf._lazy import later
+from compofa_tf.accuracy.table import MOST_MEASURED
 from compofa_tf.errors import InputError
-from compofa_tf.latency.table import LatencyTable
-from compofa_tf.pipeline import sources
-from compofa_tf.pipeline.exporting import Exporter
+from compofa_tf.locks import locked
+from compofa_tf.progress import say
 from compofa_tf.recipes.recipe import Recipe
-from compofa_tf.searches.evolution import Evolution
-from compofa_tf.searches.exact import MOST_ENUMERATED, search
-from compofa_tf.searches.front import Front
 from compofa_tf.space import Arch, Space
 from compofa_tf.workdir import WorkDir
 
-if TYPE_CHECKING:
-    from compofa_tf.data import Data
-    from compofa_tf.deploy.artifact import Artifact
+CHANGEABLE = ("data.source", "accuracy.", "latency.", "search.", "deploy.")
+"""Settings, or beginnings of their names, that say how weights are used and not how they came to be."""
+
+_OUTPUTS = {
+    "training": "the training",
+    "accuracy": "the accuracy table",
+    "front": "the front",
+    "models": "the models",
+    "recipe": "the recipe",
+}
 
 
 @dataclass(frozen=True)
 class Run(WorkDir):
-    """An opened work directory: what its files say."""
+    """A work directory with what its files say, each read once.
 
-    @property
+    A command makes one, asks it for what it needs, and writes under ``writing``.
+    """
+
+    @functools.cached_property
     def recipe(self) -> Recipe:
         """The recipe of the run; ``InputError`` if nothing was trained here."""
         if not self.recipe_file.exists():
-            raise InputError(f"{self.path} is not a work directory: run `compofa train --workdir {self.path}` first.")
+            command = commands.writer(commands.RECIPE).line(self)
+            raise InputError(f"{self.path} is not a work directory: run `{command}` first.")
         return Recipe.load(self.path)
 
-    @property
+    @functools.cached_property
+    def _supernet(self) -> dict[str, Any]:
+        """What ``supernet.json`` says of the weights."""
+        self.require_trained()
+        return files.read_json(self.supernet_file, kind="supernet")
+
+    def require_trained(self) -> None:
+        """Raises ``InputError`` that names the command to run first, unless there are weights."""
+        _ = self.recipe
+        if not self.supernet_file.exists():
+            command = commands.writer(commands.WEIGHTS).line(self, resumed=True)
+            raise InputError(f"Training has not finished in {self.path}: run `{command}`.")
+
+    def require_front(self) -> None:
+        """Raises ``InputError`` that names the command to run first, unless something was searched."""
+        if not self.front_file.exists():
+            raise InputError(
+                f"There is no {self.front_file}: run `{commands.writer(commands.FRONT).line(self)}` first."
+            )
+
+    @functools.cached_property
     def space(self) -> Space:
         """The space of the trained supernet, read without TensorFlow."""
-        return families.from_json(self._supernet()["space"])
+        return families.from_json(self._supernet.get("space"))
 
-    @property
+    @functools.cached_property
     def only(self) -> Arch | None:
-        """The one member that has weights, where an extracted subnet was imported; else None."""
-        name = self._supernet().get("only")
+        """The one arch that has weights, where an extracted subnet was imported; else None."""
+        name = self._supernet.get("only")
         return self.space.parse(name) if name else None
 
-    def members(self) -> list[Arch] | None:
-        """That member at each resolution of the accuracy table; None where all members have weights."""
+    @property
+    def archs(self) -> list[Arch] | None:
+        """The archs that have weights: None for all; of an imported subnet it at each resolution of the table."""
         only = self.only
-        return None if only is None else [only.at(side) for side in self.recipe.accuracy.resolutions]
+        return None if only is None else [only.at(resolution) for resolution in self.recipe.accuracy.resolutions]
 
     def parse(self, name: str) -> Arch:
         """Returns the subnet of a name; ``InputError`` if the space has none of it, or it has no weights here."""
         arch = self.space.parse(name)
         if self.only is not None and arch != self.only.at(arch.resolution):
             raise InputError(
-                f"Only one member has weights in {self.path}, {self.space.id(self.only.at(arch.resolution))}, at any "
+                f"Only one subnet has weights in {self.path}, {self.space.id(self.only.at(arch.resolution))}, at any "
                 f"resolution. Received: {name}"
             )
         return arch
@@ -69,256 +97,136 @@ class Run(WorkDir):
     @property
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
-        return list(self._supernet()["labels"])
+        with files.interpreted(self.supernet_file, again="train or import again"):
+            return list(self._supernet["labels"])
 
     @property
     def normalization(self) -> dict[str, Any]:
         """The normalisation of the input images."""
-        return dict(self._supernet()["normalization"])
+        with files.interpreted(self.supernet_file, again="train or import again"):
+            return dict(self._supernet["normalization"])
 
-    def _supernet(self) -> dict[str, Any]:
-        path = self.supernet_file
-        if not path.exists():
-            raise InputError(f"Training has not finished in {self.path}: run `compofa train --workdir {self.path}`.")
-        return files.read_json(path, kind="supernet")
+    @property
+    def training_hash(self) -> str | None:
+        """Hash of the settings that the weights come from, which stays when other settings change."""
+        return self._supernet.get("recipe_hash")
 
-    def latency_table(self, precision: str) -> Path:
+    def latency_table_file(self, precision: str) -> Path:
         """The latency table of a precision, under the recipe's device and threads."""
         settings = self.recipe.latency
         return self.latency_file(settings.device, precision, settings.threads)
 
-    def load_data(self) -> Data:
-        """Returns the data set that the recipe names."""
-        from compofa_tf import data
+    @functools.cached_property
+    def net(self) -> Any:
+        """The ``Supernet``; imports TensorFlow."""
+        return later(__name__, "nets.supernet").Supernet.load(self.path)
 
+    @functools.cached_property
+    def data(self) -> Any:
+        """The ``Data`` that the recipe names; imports TensorFlow.
+
+        Raises:
+          InputError: If it cannot be used, or has other classes than the weights are for.
+        """
         recipe = self.recipe
-        return data.load(recipe.data.source, recipe.data, seed=recipe.seed, workdir=self.path)
+        found = later(__name__, "data").load(recipe.data.source, recipe.data, seed=recipe.seed, workdir=self.path)
+        if found.labelled:
+            self._check_classes(list(found.labels))
+        return found
 
-
-def measure_accuracy(
-    workdir: Run, *, limit: int | None = None, sample: int | None = None, images: int | None = None
-) -> AccuracyTable:
-    """Measures the accuracy table, or continues it.
-
-    Args:
-      workdir: A work directory with a finished training. Of an imported single subnet that one is measured, with the
-        batch-norm statistics that it came with.
-      limit: Only the first so many members, in the order of ``Space.enumerate``.
-      sample: Only so many members drawn at random (seeded by the recipe), the largest and the smallest among them.
-      images: Validation images per member instead of the recipe's.
-    """
-    from compofa_tf.nets.supernet import Supernet
-
-    recipe = workdir.recipe
-    settings = recipe.accuracy
-    data = workdir.load_data()
-    if not data.labelled:
+    def _check_classes(self, found: list[str]) -> None:
+        """Weights that were imported without data have numbers for labels."""
+        own = self.labels
+        numbered = own == [str(number) for number in range(len(found))]
+        if own in ([], found) or numbered:
+            return
+        other = next((name for name in found if name not in own), None)
         raise InputError(
-            f"{recipe.data.source} has no classes, so accuracy cannot be measured; run `compofa measure --latency` and "
-            "search with --accuracy published where that fits."
+            f"The weights in {self.path} are for {len(own)} classes, and the data has others; give data with the same "
+            f"classes in the same order. Received: data.source={self.recipe.data.source}, {len(found)} classes"
+            + (f", such as {other}" if other else "")
         )
-    net = Supernet.load(workdir.path)
-    archs = workdir.members()
-    if archs is None:
-        archs = choose_archs(net.space, settings.resolutions, limit=limit, sample=sample, seed=recipe.seed)
-    return AccuracyTable.measure(
-        net,
-        data=data,
-        archs=archs,
-        resolutions=settings.resolutions,
-        images=settings.images if images is None else images,
-        calibration_images=0 if net.only else settings.calibration_images,
-        batch_size=settings.batch_size,
-        path=workdir.accuracy_file,
-        recipe_hash=recipe.hash,
-    )
 
+    @property
+    def calibration_images(self) -> int:
+        """Images that batch-norm statistics are computed from; 0 for an imported subnet, which came with its own."""
+        return 0 if self.only else self.recipe.accuracy.calibration_images
 
-def choose_archs(
-    space: Space, resolutions: Sequence[int], *, limit: int | None, sample: int | None, seed: int
-) -> list[Arch] | None:
-    """Returns the members for a quick look, or None for all of them."""
-    import itertools
+    def images_for_calibration(self, resolution: int, *, count: int) -> Any:
+        """Returns batches of training images with the preprocessing of an evaluation, at most ``count`` images."""
+        batch_size = self.recipe.accuracy.batch_size
+        return self.data.calibration(resolution=resolution, batch_size=batch_size, count=count)
 
-    import numpy as np
+    def calibrated(self, arch: Arch) -> Any:
+        """Returns the ``Supernet`` with the batch-norm statistics of a subnet, at the resolution of its arch.
 
-    if limit is not None and sample is not None:
-        raise InputError("Give --limit or --sample, not both.")
-    for name, value in (("limit", limit), ("sample", sample)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} must be at least 1. Received: {name}={value}")
-    if limit is not None:
-        return list(itertools.islice(space.enumerate(resolutions=resolutions), limit))
-    if sample is None:
-        return None
-    rng = np.random.default_rng(seed)
-    chosen = dict.fromkeys([space.largest(max(resolutions)), space.smallest(min(resolutions))])
-    for _ in range(100 * sample):
-        if len(chosen) >= min(sample, space.size * len(resolutions)):
-            break
-        chosen[space.sample(rng, resolutions=resolutions)] = None
-    return list(chosen)[:sample]
+        Of an imported subnet they are those that it came with, else they are computed now.
+        """
+        if self.calibration_images:
+            images = self.images_for_calibration(arch.resolution, count=self.calibration_images)
+            later(__name__, "nets.subnet").calibrate(self.net, arch, images)
+        return self.net
 
+    def writing(self, output: str) -> contextlib.AbstractContextManager[None]:
+        """Returns the context in which a command writes an output; in it no other command may.
 
-def measure_latency(workdir: Run) -> list[LatencyTable]:
-    """Measures the latency tables of the recipe's precisions, or continues them."""
-    recipe = workdir.recipe
-    settings = recipe.latency
-    return [
-        LatencyTable.measure(
-            workdir.space,
-            device=settings.device,
-            resolutions=recipe.accuracy.resolutions,
-            archs=workdir.members(),
-            precision=precision,
-            threads=settings.threads,
-            runs=settings.runs,
-            warmup=settings.warmup,
-            repeats=settings.repeats,
-            validate=settings.validate,
-            path=workdir.latency_table(precision),
-            recipe_hash=recipe.hash,
-        )
-        for precision in settings.precisions
-    ]
+        Args:
+          output: ``"training"`` (checkpoints, metrics, weights), ``"accuracy"``, the name of a latency table without
+            its ending, ``"front"``, ``"models"`` or ``"recipe"``. The report needs none: it is made anew, as a whole.
 
+        Raises:
+          InputError: On entering, if another command writes it.
+        """
+        return locked(self.lock_file(output), what=_OUTPUTS.get(output, f"the latency table {output}"))
 
-def find_front(
-    workdir: Run,
-    *,
-    budgets_ms: Sequence[float] = (),
-    accuracy: str = "measured",
-    latency: str = "measured",
-    seed: int = 0,
-) -> Front:
-    """Searches and writes ``front.json``: exactly, or by evolution in a space that is too large for it.
+    def changed(self, assignments: Sequence[str]) -> Run:
+        """Returns the run with settings that are other ones from now on: ``recipe.json`` is written and told of.
 
-    Args:
-      workdir: A work directory with what is to be read.
-      budgets_ms: Latency budgets; the recipe's when empty.
-      accuracy: ``"measured"`` or ``"published"``, see ``sources.accuracy_source``.
-      latency: ``"measured"``, ``"published"`` or ``"lookup:FOLDER"``, see ``sources.latency_source``.
-      seed: Of an evolution.
-    """
-    recipe, space, archs = workdir.recipe, workdir.space, workdir.members()
-    sides = recipe.accuracy.resolutions
-    source = sources.accuracy_source(accuracy, space=space, table=workdir.accuracy_file)
-    if isinstance(source, AccuracyTable):
-        archs = None if archs is None else [arch for arch in archs if arch.resolution in source.resolutions]
-    table = workdir.latency_table(recipe.search.precision)
-    times = sources.latency_source(latency, space=space, table=table, resolutions=sides)
-    if archs is not None and latency != "measured":
-        archs = [arch for arch in archs if arch.resolution in times.resolutions]
-    large = archs is None and space.size * len(times.resolutions) > MOST_ENUMERATED
-    front = search(
-        space,
-        accuracy=source,
-        latency=times,
-        budgets_ms=budgets_ms or recipe.search.budgets_ms,
-        archs=archs,
-        evolution=Evolution(seed=seed) if large else None,
-    )
-    front = replace(front, recipe_hash=recipe.hash)
-    front.save(workdir.front_file)
-    return front
+        Args:
+          assignments: ``"key=value"`` texts, see ``Recipe.override``; of the settings ``CHANGEABLE``.
 
+        Raises:
+          InputError: For another setting, because the weights come from it, or for one that does not exist or fit.
+        """
+        if not assignments:
+            return self
+        self.require_trained()
+        with self.writing("recipe"):
+            before = Recipe.load(self.path)
+            after = before.override(assignments)
+            differences = before.differences(after)
+            fixed = [line for line in differences if not line.startswith(CHANGEABLE)]
+            if fixed:
+                raise InputError(
+                    f"{self.path} was trained with other settings, which cannot change afterwards; train in another "
+                    f"work directory. There and here: {'; '.join(fixed)}"
+                )
+            if differences:
+                after.save(self.recipe_file)
+                say(f"From now on other settings in {self.recipe_file}, before and now: {'; '.join(differences)}.")
+        return Run(self.path)
 
-def export_models(workdir: Run, *, overwrite: bool = False) -> list[Artifact]:
-    """Exports, executes and measures the best member within each budget of ``front.json``.
+    @property
+    def next_command(self) -> str:
+        """The command line to give next, as a shell takes it; where a file is damaged, by what is there alone."""
+        absent = [output for output, _ in commands.missing(self)]
+        if commands.WEIGHTS not in absent and commands.FRONT in absent:
+            with contextlib.suppress(InputError):
+                return self.next_towards_front
+        return commands.next_command(self)
 
-    A member whose measured latency breaks its budget is replaced by the next one of the front that is fast enough by
-    as much as the prediction was off.
+    @property
+    def next_towards_front(self) -> str:
+        """The command line of what is still to be measured, or of the search.
 
-    Returns:
-      The artifacts, one per budget and precision. Where no member tried kept the budget, those of the fastest tried,
-      whose records say ``within_budget: false``.
-
-    Raises:
-      InputError: If ``models/`` has exported files that may not be replaced. Old ones go when the new are there.
-    """
-    before = set(workdir.model_files)
-    if before and not overwrite:
-        raise InputError(f"{workdir.models} already has models; pass --overwrite to replace them.")
-    front = Front.load(workdir.front_file, space=workdir.space)
-    exporter = Exporter(workdir, front)
-    for budget_ms in front.budgets:
-        exporter.export(budget_ms, [front.best(budget_ms), *front.alternatives(budget_ms)])
-    written = {path for artifact in exporter.artifacts for path in (artifact.path, artifact.sidecar)}
-    for stale in before - written:
-        stale.unlink(missing_ok=True)
-    return exporter.artifacts
-
-
-def over_budget(artifacts: Sequence[Artifact]) -> str | None:
-    """Returns a sentence that names the budgets that no model kept, or None."""
-    missed = sorted({a.record["budget_ms"] for a in artifacts if a.record["within_budget"] is False})
-    if not missed:
-        return None
-    return (
-        f"No member tried kept the budget of {', '.join(f'{ms:g}' for ms in missed)} ms when measured, the fastest of "
-        "them was exported all the same; if the machine was busy measure again (delete the latency table, then "
-        "`compofa measure --latency`), or give a larger budget."
-    )
-
-
-def evaluate(workdir: Run, *, arch: Arch | None = None, model: Path | None = None, images: int | None = None) -> Any:
-    """Returns the ``evaluation.Accuracy`` of a member or of a file on the validation images.
-
-    A member is calibrated first, unless it is the one that was imported: that has its own batch-norm statistics.
-    """
-    from compofa_tf.accuracy import evaluation
-    from compofa_tf.nets import subnet
-    from compofa_tf.nets.supernet import Supernet
-
-    settings = workdir.recipe.accuracy
-    data = workdir.load_data()
-    if arch is None:
-        resolution = _input_side(model)
-        dataset = data.eval(resolution=resolution, batch_size=settings.batch_size, limit=images)
-        return evaluation.evaluate(model, dataset)
-    dataset = data.eval(resolution=arch.resolution, batch_size=settings.batch_size, limit=images)
-    net = Supernet.load(workdir.path)
-    pipelines = {"resolution": arch.resolution, "batch_size": settings.batch_size}
-    if not net.only:
-        subnet.calibrate(net, arch, data.calibration(**pipelines, count=settings.calibration_images))
-    return evaluation.evaluate(net, dataset, arch=arch)
-
-
-def _input_side(model: Path | None) -> int:
-    if model is None or not model.exists():
-        raise InputError(f"There is no such model. Received: model={model}")
-    if model.suffix == ".tflite":
-        from compofa_tf.deploy.runtime import Runner
-
-        return int(Runner(model).input_shape[1])
-    import keras
-
-    return int(keras.models.load_model(model).input_shape[1])
-
-
-def extract_model(workdir: Run, arch: Arch, path: Path) -> None:
-    """Writes a member as a ``.keras`` file with a JSON of labels and normalisation beside it.
-
-    It is calibrated first, unless it is the one that was imported: that has its own batch-norm statistics.
-    """
-    from compofa_tf.nets import subnet
-    from compofa_tf.nets.supernet import Supernet
-
-    recipe = workdir.recipe
-    net = Supernet.load(workdir.path)
-    images = None
-    if not net.only:
-        images = workdir.load_data().calibration(
-            resolution=arch.resolution, batch_size=recipe.accuracy.batch_size, count=recipe.accuracy.calibration_images
-        )
-    model = subnet.extract(net, arch, calibrate_on=images)
-    with files.atomic_write(path) as temporary:
-        model.save(temporary)
-    payload = {
-        "arch": {**arch.to_json(), "id": net.space.id(arch)},
-        "space": net.space.to_json(),
-        "normalization": workdir.normalization,
-        "labels": workdir.labels,
-        "sha256": files.sha256(path),
-    }
-    files.write_json(f"{path}.json", payload, kind="keras_model", recipe_hash=recipe.hash)
+        What was imported may have images without classes; then the authors' predictor stands in for the accuracy table.
+        """
+        where = shlex.quote(str(self.path))
+        accurate, timed = commands.ACCURACY.there(self), commands.LATENCY.there(self)
+        imported = self._supernet.get("imported_from") is not None
+        if timed and (accurate or imported):
+            return f"compofa search {where}{'' if accurate else ' --accuracy published'}"
+        if accurate or imported:
+            return f"compofa measure {where} --latency"
+        sample = " --sample 200" if self.space.size > MOST_MEASURED else ""
+        return f"compofa measure {where}{' --accuracy' if timed else ''}{sample}"

@@ -156,7 +156,7 @@ def test_images_without_classes_calibrate_and_measure_no_accuracy(checkpoint, tm
     workdir = tmp_path / "run"
     assert run("import-torch", checkpoint, "--workdir", workdir, "--data", source) == 0
     assert Run(workdir).labels == [str(number) for number in range(10)]
-    data = Run(workdir).load_data()
+    data = Run(workdir).data
     assert (data.classes, data.train_size, data.val_size, data.name) == (0, 12, 0, "photos")
     ((images, _),) = data.calibration(resolution=32, batch_size=16, count=100)
     assert images.shape == (12, 32, 32, 3)
@@ -255,11 +255,11 @@ def test_an_extracted_subnet_is_measured_searched_and_exported_alone(reference, 
     more = settings("accuracy.resolutions=64,96", "deploy.calibration_images=12")
     source = ("--data", photos(tmp_path / "photos"))
     assert run("import-torch", tmp_path / "static.pth", "--workdir", workdir.path, *source, *more) == 0
-    assert workdir.members() == [arch.at(64), arch.at(96)]
+    assert workdir.archs == [arch.at(64), arch.at(96)]
     name, other = (workdir.space.id(a) for a in (arch.at(64), workdir.space.largest(64)))
     assert run("measure", "--workdir", workdir.path, "--latency") == 0
     assert run("extract", "--workdir", workdir.path, "--arch", name) == 0
-    assert "Only one member has weights" in refused(capsys, "extract", "--workdir", workdir.path, "--arch", other)
+    assert "Only one subnet has weights" in refused(capsys, "extract", "--workdir", workdir.path, "--arch", other)
     import keras
 
     x = np.random.default_rng(0).standard_normal((1, 64, 64, 3), np.float32)

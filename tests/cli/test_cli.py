@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import workdirs
 
+from compofa_tf import cli
 from compofa_tf.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def compofa(*arguments, cwd=None, **environment):
@@ -41,12 +43,12 @@ def fails(capsys, *arguments):
 
 def test_search_prints_choices_writes_the_front_and_names_the_next_command(tmp_path):
     workdirs.with_tables(tmp_path)
-    done = compofa("search", "--workdir", tmp_path, "--budget-ms", "1,2")
+    done = compofa("search", tmp_path, "--budget-ms", "1,2")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tmp_path / "front.json").exists()
     assert "from all 243 candidates" in done.stdout
-    assert done.stdout.splitlines()[-1] == f"Next: compofa export --workdir {tmp_path}"
+    assert done.stdout.splitlines()[-1] == f"Next: compofa export {tmp_path}"
     front = json.loads((tmp_path / "front.json").read_text())
     assert front["budgets_ms"] == [1.0, 2.0]
     assert front["chosen"][0]["id"] in done.stdout
@@ -58,8 +60,8 @@ def test_search_runs_without_tensorflow(tmp_path):
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('TensorFlow must not be imported here')")
     code = (
-        f"import sys; sys.path[:0] = [{str(blocked.parent)!r}, {str(ROOT)!r}]; from compofa_tf.cli import main as cli; "
-        f"sys.exit(main.run(main.parse(['compofa', 'search', '--workdir', {str(tmp_path)!r}])))"
+        f"import sys; sys.path[:0] = [{str(blocked.parent)!r}, {str(ROOT)!r}]; from compofa_tf.cli import main; "
+        f"sys.exit(main.run(main.parse(['compofa', 'search', {str(tmp_path)!r}])))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -68,14 +70,14 @@ def test_search_runs_without_tensorflow(tmp_path):
 def test_an_existing_front_is_kept_unless_told(tmp_path, capsys):
     workdirs.with_tables(tmp_path)
     (tmp_path / "front.json").write_text("mine")
-    assert "--overwrite" in fails(capsys, "search", "--workdir", tmp_path)
+    assert "--overwrite" in fails(capsys, "search", tmp_path)
     assert (tmp_path / "front.json").read_text() == "mine"
-    assert main.run(main.parse(["compofa", "search", "--workdir", str(tmp_path), "--overwrite"])) == 0
+    assert main.run(main.parse(["compofa", "search", str(tmp_path), "--overwrite"])) == 0
 
 
-def test_budget_below_the_fastest_member_names_it(tmp_path, capsys):
+def test_budget_below_the_fastest_subnet_names_it(tmp_path, capsys):
     workdirs.with_tables(tmp_path)
-    message = fails(capsys, "search", "--workdir", tmp_path, "--budget-ms", "0.0001")
+    message = fails(capsys, "search", tmp_path, "--budget-ms", "0.0001")
     assert "fastest" in message and "at least" in message
     assert not (tmp_path / "front.json").exists()
 
@@ -87,9 +89,9 @@ def test_every_command_needs_a_work_directory_that_was_trained(tmp_path, capsys)
         ("evaluate", "--arch", "r24-d22222"),
         ("extract", "--arch", "r24-d22222"),
     ):
-        message = fails(capsys, *arguments, "--workdir", tmp_path / "absent")
+        message = fails(capsys, arguments[0], tmp_path / "absent", *arguments[1:])
         assert "compofa train" in message, arguments
-    assert "compofa search" in fails(capsys, "export", "--workdir", tmp_path / "absent")
+    assert "compofa search" in fails(capsys, "export", tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
 
@@ -111,11 +113,11 @@ def test_a_missing_data_folder_is_one_line_and_leaves_nothing_trained(tmp_path):
 
 def test_unknown_subnet_is_named(tmp_path, capsys):
     workdirs.described(tmp_path)
-    assert "r24-d99999" in fails(capsys, "extract", "--workdir", tmp_path, "--arch", "r24-d99999")
+    assert "r24-d99999" in fails(capsys, "extract", tmp_path, "--arch", "r24-d99999")
 
 
 def test_verbosity_shows_the_traceback(tmp_path):
-    done = compofa("search", "--workdir", tmp_path, "--verbosity=1")
+    done = compofa("search", tmp_path, "--verbosity=1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
 
@@ -133,7 +135,7 @@ def test_read_only_work_directory_is_one_line(tmp_path, capsys, monkeypatch):
         raise PermissionError(13, "Permission denied", str(tmp_path / "front.json"))
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    assert "Permission denied" in fails(capsys, "search", "--workdir", tmp_path)
+    assert "Permission denied" in fails(capsys, "search", tmp_path)
 
 
 def test_space_and_recipes_tell_without_tensorflow():
@@ -141,3 +143,57 @@ def test_space_and_recipes_tell_without_tensorflow():
     assert "243 subnets" in done.stdout and "446.8 M multiply-adds" in done.stdout
     listed = compofa("recipes").stdout
     assert {"demo", "cifar10", "small", "imagenet"} <= set(re.findall(r"^(\w+)", listed, re.MULTILINE))
+
+
+TOY = """
+from compofa_tf.cli.options import Subcommand, tell
+from compofa_tf.progress import say
+
+
+def greet(options):
+    say(f"Hello {options.name}.")
+    tell("compofa recipes", wrote="nothing but this line")
+
+
+def arguments(parser):
+    parser.add_argument("name")
+
+
+COMMANDS = (Subcommand("greet", "greet somebody", "compofa greet Ada", greet, arguments),)
+"""
+
+
+def test_a_command_is_added_by_one_file(tmp_path, monkeypatch, capsys):
+    """A module in the folder of the command line; here in another folder, which is made a part of it."""
+    (tmp_path / "greeting.py").write_text(TOY)
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    assert main.run(main.parse(["compofa", "greet", "Ada"])) == 0
+    assert capsys.readouterr().out == "Hello Ada.\nWrote nothing but this line.\nNext: compofa recipes\n"
+    with pytest.raises(SystemExit):
+        main.parse(["compofa", "--help"])
+    listed = capsys.readouterr().out
+    assert listed.index("recipes") < listed.index("greet somebody")
+    sys.modules.pop("compofa_tf.cli.greeting")
+    monkeypatch.undo()
+    assert "greet" not in [command.name for command in main.subcommands()]
+
+
+def test_parsing_loads_nothing_that_takes_long():
+    """The help is there at once, and a strategy can still be made: no operation has run."""
+    code = (
+        "import sys; from compofa_tf.cli import main; main.parse(['compofa', 'measure', 'x']); "
+        "print([name for name in ('numpy', 'tensorflow', 'keras', 'matplotlib', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_report_writes_the_figure_too(tmp_path, capsys):
+    workdirs.with_tables(tmp_path)
+    assert main.run(main.parse(["compofa", "search", str(tmp_path)])) == 0
+    figure = tmp_path / "family.svg"
+    assert main.run(main.parse(["compofa", "report", str(tmp_path), "--figure", str(figure)])) == 0
+    assert figure.read_text().count("<svg") == 1
+    said = capsys.readouterr().out
+    assert f"Wrote {figure}." in said and f"Wrote {tmp_path / 'report.html'}, open it in a browser." in said
+    assert ".png or .svg" in fails(capsys, "report", tmp_path, "--figure", tmp_path / "family.gif")

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from compofa_tf.pipeline import demo
+from compofa_tf.pipeline.demo import run_demo
 
 
 @pytest.mark.slow
 def test_the_smallest_demo_leaves_a_report_and_three_accelerated_int8_models(tmp_path, capsys):
-    page = demo.run(tmp_path / "demo", smallest=True)
+    page = run_demo(tmp_path / "demo", smallest=True)
     models = sorted((tmp_path / "demo" / "models").glob("*int8.tflite"))
     assert len(models) == 3
     for model in models:

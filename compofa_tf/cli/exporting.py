@@ -1,0 +1,85 @@
+"""Commands that write models and the report: extract, export, report."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from compofa_tf import commands
+from compofa_tf._lazy import later
+from compofa_tf.cli.options import Subcommand, add_overwrite, add_run, add_settings, assignments, open_run, tell
+from compofa_tf.errors import InputError
+from compofa_tf.progress import say
+from compofa_tf.quiet import import_tensorflow_quietly
+from compofa_tf.workdir import RUNS
+
+
+def _extract(options: argparse.Namespace) -> None:
+    run = open_run(options, writes=True)
+    arch = run.parse(options.arch)
+    target = options.output or run.models / f"{options.arch}.keras"
+    import_tensorflow_quietly()
+    later(__name__, "pipeline.extracting").extract_model(run, arch, target, overwrite=options.overwrite)
+    tell(shlex.join(["compofa", "evaluate", str(run.path), "--model", str(target)]), wrote=str(target))
+
+
+def _extract_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--arch", required=True, metavar="ID", help="for example r32-d23423")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: models/ID.keras in the work directory")
+    add_overwrite(parser)
+
+
+def _export(options: argparse.Namespace) -> None:
+    run = open_run(options, writes=True)
+    run.require_front()
+    run = run.changed(assignments(options))
+    import_tensorflow_quietly()
+    exporting = later(__name__, "pipeline.exporting")
+    artifacts = exporting.export_models(run, overwrite=options.overwrite)
+    tell(commands.writer(commands.REPORT).line(run), wrote=f"{len(artifacts)} models in {run.models}")
+    missed = exporting.over_budget(artifacts)
+    if missed:
+        raise InputError(missed)
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_overwrite(parser)
+    add_settings(parser)
+
+
+def _report(options: argparse.Namespace) -> None:
+    run = open_run(options, writes=False)
+    reports = later(__name__, "reports.page")
+    page = reports.report(run.path)
+    if options.figure is not None:
+        say(f"Wrote {reports.family_figure(run.path, options.figure)}.")
+    tell(run.next_command, wrote=f"{page}, open it in a browser")
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="also the figure of the family on its own, as .png or .svg"
+    )
+
+
+COMMANDS = (
+    Subcommand(
+        "extract",
+        "a subnet as a plain Keras model, calibrated",
+        f"compofa extract {RUNS}/demo --arch r32-d23423",
+        _extract,
+        _extract_arguments,
+    ),
+    Subcommand(
+        "export",
+        "write, execute and measure the chosen models as .tflite",
+        f"compofa export {RUNS}/photos",
+        _export,
+        _export_arguments,
+    ),
+    Subcommand("report", "write report.html", f"compofa report {RUNS}/photos", _report, _report_arguments),
+)

@@ -1,0 +1,58 @@
+"""Commands that only tell: the runs here, space, recipes."""
+
+from __future__ import annotations
+
+import argparse
+
+from compofa_tf._lazy import later
+from compofa_tf.cli.options import Subcommand, add_recipe_settings, tell
+from compofa_tf.progress import say
+from compofa_tf.workdir import RUNS, runs_in
+
+
+def list_runs(options: argparse.Namespace) -> None:
+    """Tells which runs there are here, and what comes next in each of them; how to begin where there is none."""
+    runs = runs_in()
+    if not runs:
+        say(f"There is no run in {RUNS}/ yet. The whole way on a small data set takes minutes; with your own images")
+        say("(one folder per class) it begins with: compofa train --recipe small --data folder:PATH")
+        tell("compofa demo")
+        return
+    following = {str(run.path): later(__name__, "pipeline.run").Run(run.path).next_command for run in runs}
+    say("Runs here, the newest first, and what comes next in each:")
+    for path, command in following.items():
+        say(f"  {path:{max(map(len, following))}}  {command}")
+    tell(next(iter(following.values())))
+
+
+def _space(options: argparse.Namespace) -> None:
+    recipe = later(__name__, "recipes").get(options.recipe).override(options.set)
+    space, cost = recipe.space.build(classes=options.classes), later(__name__, "space.cost")
+    say(str(space))
+    for name, arch in (
+        ("smallest", space.smallest(options.resolution)),
+        ("largest", space.largest(options.resolution)),
+    ):
+        macs, params = cost.macs(space, arch), cost.params(space, arch)
+        say(f"{name}: {space.id(arch)}, {macs / 1e6:.1f} M multiply-adds, {params / 1e6:.2f} M parameters")
+    tell(f"compofa train --recipe {options.recipe}")
+
+
+def _space_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", default="imagenet", metavar="NAME", help="default: imagenet")
+    parser.add_argument("--classes", type=int, default=1000, metavar="N", help="default: 1000")
+    parser.add_argument("--resolution", type=int, default=224, metavar="PX", help="default: 224")
+    add_recipe_settings(parser)
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    recipes = later(__name__, "recipes")
+    for name in recipes.names():
+        say(f"{name:10} {recipes.describe(name)}")
+    tell("compofa train --recipe small --data folder:PATH")
+
+
+COMMANDS = (
+    Subcommand("space", "show the family of a recipe", "compofa space --recipe imagenet", _space, _space_arguments),
+    Subcommand("recipes", "list the recipes", "compofa recipes", _recipes),
+)

@@ -1,0 +1,88 @@
+"""The command that chooses: search."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from compofa_tf import commands
+from compofa_tf._lazy import later
+from compofa_tf.cli.options import (
+    Subcommand,
+    add_overwrite,
+    add_run,
+    add_settings,
+    assignments,
+    numbers,
+    open_run,
+    tell,
+)
+from compofa_tf.progress import say
+from compofa_tf.workdir import RUNS
+
+
+def _search(options: argparse.Namespace) -> None:
+    run = open_run(options, writes=True).changed(assignments(options))
+    front = later(__name__, "pipeline.searching").find_front(
+        run,
+        budgets_ms=options.budget_ms,
+        accuracy=options.accuracy,
+        latency=options.latency,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )
+    _tell_front(front)
+    tell(commands.writer(commands.MODELS).line(run), wrote=str(run.front_file))
+
+
+def _tell_front(front: Any) -> None:
+    """Prints what was searched, and the best subnet within each budget."""
+    if front.predicted:
+        say(f"Accuracies are predicted, by the {front.accuracy['predictor']}: {front.accuracy['caveat']}.")
+    if "caveat" in front.latency["conditions"]:
+        origin, caveat = (front.latency["conditions"][name] for name in ("origin", "caveat"))
+        say(f"Latencies are not of this machine: {origin}; {caveat}.")
+    say(f"{len(front)} subnets on the front, from {front.coverage}.")
+    top1 = "predicted top-1" if front.predicted else "top-1  "
+    say(f"budget ms  predicted ms  {top1}  subnet")
+    for budget_ms, best in front.chosen.items():
+        say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:{len(top1)}.2%}  {best.id}")
+
+
+def _search_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--budget-ms",
+        type=numbers(float),
+        default=(),
+        metavar="MS[,MS...]",
+        help="latency budgets; default: the recipe's, or three spread over what is reachable",
+    )
+    parser.add_argument(
+        "--accuracy",
+        default="measured",
+        metavar="SOURCE",
+        help="measured (default), or published: predicted by the authors' network, for ImageNet and MobileNetV3 spaces",
+    )
+    parser.add_argument(
+        "--latency",
+        default="measured",
+        metavar="SOURCE",
+        help="measured (default), published (the authors' Samsung Note10 tables) or lookup:FOLDER (tables like them)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the evolution in spaces too large to be looked at outright"
+    )
+    add_overwrite(parser)
+    add_settings(parser)
+
+
+COMMANDS = (
+    Subcommand(
+        "search",
+        "find the front and the best subnet within each latency budget",
+        f"compofa search {RUNS}/photos --budget-ms 5,10,20",
+        _search,
+        _search_arguments,
+    ),
+)

@@ -1,0 +1,59 @@
+"""Evaluating a subnet of a run, or a model of any origin, on the validation images of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from compofa_tf.accuracy.evaluation import Accuracy, evaluate
+from compofa_tf.deploy.runtime import Runner
+from compofa_tf.errors import InputError
+from compofa_tf.pipeline.run import Run
+from compofa_tf.space import Arch
+
+
+def evaluate_subnet(run: Run, arch: Arch, *, images: int | None = None) -> Accuracy:
+    """Returns the accuracy of a subnet, calibrated first (``Run.calibrated``).
+
+    Args:
+      run: A run with a finished training.
+      arch: The subnet, resolution included.
+      images: Validation images; all when absent.
+    """
+    dataset = _validation(run, arch.resolution, images)
+    return evaluate(run.calibrated(arch), dataset, arch=arch)
+
+
+def evaluate_file(run: Run, path: Path, *, images: int | None = None) -> Accuracy:
+    """Returns the accuracy of a ``.keras`` or ``.tflite`` file, at the resolution of its input.
+
+    Args:
+      run: A run whose data it is evaluated on.
+      path: The file.
+      images: Validation images; all when absent.
+
+    Raises:
+      InputError: If there is no such file, or it is no model.
+    """
+    if not path.exists():
+        raise InputError(f"There is no such model. Received: model={path}")
+    model, resolution = _opened(path)
+    return evaluate(model, _validation(run, resolution, images))
+
+
+def _opened(path: Path) -> tuple[Any, int]:
+    """The model and the side of its images in pixels."""
+    if path.suffix == ".tflite":
+        return path, int(Runner(path).input_shape[1])
+    try:
+        model = keras.models.load_model(path)
+    except ValueError as error:
+        raise InputError(f"{path} is neither a .tflite nor a readable .keras file ({error}).") from error
+    return model, int(model.input_shape[1])
+
+
+def _validation(run: Run, resolution: int, images: int | None) -> Any:
+    batch_size = run.recipe.accuracy.batch_size
+    return run.data.eval(resolution=resolution, batch_size=batch_size, limit=images)

@@ -1,0 +1,66 @@
+"""Searching a run: its tables, or published ones, become a front. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from compofa_tf import files
+from compofa_tf.accuracy.table import AccuracyTable
+from compofa_tf.pipeline import sources
+from compofa_tf.pipeline.run import Run
+from compofa_tf.searches.evolution import Evolution
+from compofa_tf.searches.exact import MOST_ENUMERATED, search
+from compofa_tf.searches.front import Front
+
+
+def find_front(
+    run: Run,
+    *,
+    budgets_ms: Sequence[float] = (),
+    accuracy: str = "measured",
+    latency: str = "measured",
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Front:
+    """Searches and writes ``front.json``: exactly, or by evolution in a space that is too large for it.
+
+    Args:
+      run: A run with what is to be read.
+      budgets_ms: Latency budgets; the recipe's when empty.
+      accuracy: ``"measured"`` or ``"published"``, see ``sources.accuracy_source``.
+      latency: ``"measured"``, ``"published"`` or ``"lookup:FOLDER"``, see ``sources.latency_source``.
+      seed: Of an evolution.
+      overwrite: Whether an earlier front may be replaced.
+
+    Raises:
+      InputError: If there is a front already, a table is missing or does not fit, a budget is below the fastest
+        subnet, or another command searches there.
+    """
+    run.require_trained()
+    with run.writing("front"):
+        files.refuse_to_replace(run.front_file, overwrite=overwrite)
+        front = _searched(run, budgets_ms or run.recipe.search.budgets_ms, accuracy, latency, seed)
+        front.save(run.front_file)
+    return front
+
+
+def _searched(run: Run, budgets_ms: Sequence[float], accuracy: str, latency: str, seed: int) -> Front:
+    recipe, space, archs = run.recipe, run.space, run.archs
+    source = sources.accuracy_source(accuracy, space=space, table=run.accuracy_file)
+    if archs is not None and isinstance(source, AccuracyTable):
+        archs = [arch for arch in archs if arch.resolution in source.resolutions]
+    table = run.latency_table_file(recipe.search.precision)
+    times = sources.latency_source(latency, space=space, table=table, resolutions=recipe.accuracy.resolutions)
+    if archs is not None and latency != "measured":
+        archs = [arch for arch in archs if arch.resolution in times.resolutions]
+    large = archs is None and space.size * len(times.resolutions) > MOST_ENUMERATED
+    front = search(
+        space,
+        accuracy=source,
+        latency=times,
+        budgets_ms=budgets_ms,
+        archs=archs,
+        evolution=Evolution(seed=seed) if large else None,
+    )
+    return replace(front, recipe_hash=recipe.hash)
