@@ -18,7 +18,7 @@ if not (3, 10) <= v < (3, 14):
 endef
 export CHECK_PYTHON
 
-.PHONY: help venv demo test test-all lint format typecheck wheel clean
+.PHONY: help venv demo test test-all lint format typecheck tree wheel dist release clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,9 +57,19 @@ format: $(INSTALLED)  ## format the code and mend what can be mended safely
 typecheck: $(INSTALLED)  ## mypy on the library
 	@$(BIN)/mypy
 
+tree: $(INSTALLED)  ## write the tree of docs/architecture.md anew
+	@$(BIN)/python docs/tree.py
+
 wheel: $(INSTALLED)  ## build dist/*.whl
 	@rm -rf build dist
 	@$(BIN)/python -m build --wheel --outdir dist .
+
+dist: $(INSTALLED)  ## build the sdist, and the wheel from it
+	@rm -rf build dist
+	@$(BIN)/python -m build --outdir dist .
+
+release: $(INSTALLED)  ## all there is to check before a release; uploads nothing
+	@.ci/release
 
 clean:  ## remove builds and caches; keeps .venv and runs
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage htmlcov

@@ -26,7 +26,7 @@ import compofa_tf as ct  # noqa: E402
 from compofa_tf import files  # noqa: E402
 from compofa_tf.deploy import flatbuffer  # noqa: E402
 from compofa_tf.deploy.conversion import convert  # noqa: E402
-from compofa_tf.latency import benchmarking  # noqa: E402
+from compofa_tf.latency.devices.host import Host  # noqa: E402
 from compofa_tf.nets import plain  # noqa: E402
 
 VARIANTS = (("stock float32", "float32", False), ("stock int8", "int8", False), ("lowered int8", "int8", True))
@@ -86,20 +86,20 @@ def main() -> None:
                 path.write_bytes(content)
                 operations = flatbuffer.inspect(content).counts
                 rows.append({"network": name, "variant": variant, "macs": count_macs(model), "operations": operations})
-        timings = benchmarking.time_models(
+        found = Host().time(
             [Path(folder) / f"{index}.tflite" for index in range(len(rows))],
             threads=options.threads,
             runs=options.runs,
             warmup=10,
             rounds=options.rounds,
         )
-    for row, timing in zip(rows, timings, strict=True):
-        row["median_ms"] = statistics.median(timing["round_medians_ms"])
-        row["best_round_ms"] = min(timing["round_medians_ms"])
+    for row, times in zip(rows, found, strict=True):
+        row["median_ms"] = statistics.median(times.turn_ms)
+        row["best_round_ms"] = min(times.turn_ms)
         row["us_per_million_macs"] = 1e3 * row["median_ms"] / (row["macs"] / 1e6)
-        row.update({key: timing[key] for key in ("fully_accelerated", "runs", "round_medians_ms")})
+        row |= {"fully_accelerated": times.fully_accelerated, "runs": times.runs, "round_medians_ms": times.turn_ms}
     conditions = {
-        **benchmarking.conditions(),
+        **Host().describe(),
         "threads": options.threads,
         "size": options.size,
         "rounds": options.rounds,

@@ -4,7 +4,7 @@
 
 For each precision the 17 pieces of the compound space (stem, 5 stages x 3 depths, head) are measured, the correction
 of their sum is fitted on a few whole subnets, and predictions are compared with measurements of others, chosen evenly
-over the range of MACs from random members. Aim: mean absolute error at most 5 %, Spearman at least 0.99. The exit code
+over the range of MACs from random subnets. Aim: mean absolute error at most 5 %, Spearman at least 0.99. The exit code
 is 1 when a precision misses it.
 
 With --workdir the tables are kept, and an interrupted run goes on where it stopped.

@@ -38,6 +38,11 @@ FACES: dict[str, dict[str, str]] = {
         "search": "searches.exact:search",
         "train": "training.loop:train",
     },
+    "data": {
+        "Data": "data.dataset:Data",
+        "Normalization": "data.normalization:Normalization",
+        "load": "data.sources:load",
+    },
     "deploy": {
         "Artifact": "deploy.artifact:Artifact",
         "Runner": "deploy.runtime:Runner",
@@ -55,13 +60,15 @@ FACES: dict[str, dict[str, str]] = {
 
 
 LATER: dict[str, tuple[str, ...]] = {
+    "accuracy.table": ("accuracy.measuring",),
     "cli.exporting": ("pipeline.exporting", "pipeline.extracting", "reports.page"),
     "cli.looking": ("pipeline.run", "recipes", "space.cost"),
     "cli.measuring": ("latency.benchmarking", "pipeline.evaluating", "pipeline.measuring"),
     "cli.options": ("pipeline.run",),
     "cli.searching": ("pipeline.searching",),
     "cli.training": (
-        "pipeline.demo",
+        "latency.table": ("latency.measuring",),
+    "pipeline.demo",
         "pipeline.importing",
         "pipeline.run",
         "pipeline.training",
@@ -69,8 +76,7 @@ LATER: dict[str, tuple[str, ...]] = {
         "recipes.recipe",
         "training.threads",
     ),
-    "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
-    "pipeline.run": ("data", "nets.subnet", "nets.supernet"),
+    "published.recognition": ("nets.supernet",),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 

@@ -20,8 +20,8 @@ import numpy as np
 from compofa_tf._version import __version__
 from compofa_tf.errors import InputError
 
-SCHEMA_VERSIONS: dict[str, int] = {}
-"""Version of each kind of JSON file that this package writes; of kinds that are not here 1."""
+SCHEMA_VERSIONS: dict[str, int] = {"accuracy_table": 2, "checkpoint": 2, "supernet": 2}
+"""Version of each kind of file that this package writes; of kinds that are not here 1."""
 
 _RECORDED_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 

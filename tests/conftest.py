@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a test of the marker ``needs`` by the name of the program that is missing.
+
+    Where ``COMPOFA_NEEDS`` names the program, as a tier of checks does that installs it, the test fails instead.
+    """
+    for program in (name for marker in item.iter_markers("needs") for name in marker.args):
+        if shutil.which(program) is None:
+            missing = pytest.fail if program in os.environ.get("COMPOFA_NEEDS", "").split() else pytest.skip
+            missing(f"needs the program {program}")
 
 
 @pytest.fixture(scope="session")

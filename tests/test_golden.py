@@ -25,6 +25,8 @@ from compofa_tf.space.sampling import archs_at
 from compofa_tf.training import checkpoints, metrics
 
 GOLDEN = Path(__file__).parent / "golden"
+VERSION2 = GOLDEN / "version2"
+RECIPE_HASH, TRAINING_HASH = "6f19fa336b2ff377", "eb1aa08c3d3a69c4"
 HEADER = ("created", "versions")
 SPACES = json.loads((GOLDEN / "spaces.json").read_text(encoding="utf-8"))
 
@@ -72,7 +74,6 @@ def test_spaces(wanted):
     ("name", "load"),
     [
         ("recipe.json", Recipe.load),
-        ("accuracy/val.json", AccuracyTable.load),
         ("latency/host-int8-t1.json", LatencyTable.load),
         ("front.json", Front.load),
     ],
@@ -80,6 +81,13 @@ def test_spaces(wanted):
 def test_files_are_written_as_they_were(name, load, tmp_path):
     load(GOLDEN / name).save(tmp_path / "again.json")
     assert content(tmp_path / "again.json") == content(GOLDEN / name)
+
+
+def test_the_accuracy_table_is_written_as_it_was_but_for_its_training(tmp_path):
+    """Version 1 knew the hash of the recipe only."""
+    AccuracyTable.load(GOLDEN / "accuracy" / "val.json").save(tmp_path / "again.json")
+    new = {"schema_version": 2, "training_hash": None}
+    assert content(tmp_path / "again.json") == {**content(GOLDEN / "accuracy" / "val.json"), **new}
 
 
 def test_a_search_finds_the_front_of_the_tables():
@@ -90,7 +98,7 @@ def test_a_search_finds_the_front_of_the_tables():
     assert front.to_json() == {name: wanted[name] for name in front.to_json()}
 
 
-def test_the_supernet(tmp_path):
+def test_the_supernet():
     net = Supernet.load(GOLDEN)
     images = np.random.default_rng(5).uniform(-1, 1, (2, 24, 24, 3)).astype(np.float32)
     with np.load(GOLDEN / "logits.npz") as logits:
@@ -98,16 +106,23 @@ def test_the_supernet(tmp_path):
         for name in logits.files:
             # The same sums in another order, on another processor: some 2e-7 of values of about 1.
             np.testing.assert_allclose(net(images, net.space.parse(name)), logits[name], rtol=1e-5, atol=1e-5)
-    net.save(
-        tmp_path,
-        recipe_hash="6f19fa336b2ff377",
-        **{n: content(GOLDEN / "supernet/supernet.json")[n] for n in ("labels", "normalization")},
-    )
-    assert content(tmp_path / "supernet.json") == content(GOLDEN / "supernet" / "supernet.json")
-    with np.load(tmp_path / "weights.npz") as again, np.load(GOLDEN / "supernet" / "weights.npz") as before:
+
+
+def same_arrays(path: Path, golden: Path, *, but: str = "") -> None:
+    with np.load(path) as again, np.load(golden) as before:
         assert again.files == before.files
-        for name in before.files:
+        for name in set(before.files) - {but}:
             np.testing.assert_array_equal(again[name], before[name])
+
+
+@pytest.mark.parametrize(("folder", "training_hash"), [(GOLDEN, None), (VERSION2, TRAINING_HASH)])
+def test_the_supernet_is_written_as_it_was(folder, training_hash, tmp_path):
+    """Version 1 did not know the hash of its training."""
+    wanted = content(folder / "supernet" / "supernet.json")
+    net, extra = Supernet.load(folder), {name: wanted[name] for name in ("labels", "normalization")}
+    net.save(tmp_path, recipe_hash=RECIPE_HASH, training_hash=training_hash, **extra)
+    assert content(tmp_path / "supernet.json") == {**wanted, "schema_version": 2, "training_hash": training_hash}
+    same_arrays(tmp_path / "weights.npz", folder / "supernet" / "weights.npz")
 
 
 def test_fresh_weights_are_those_of_the_seed():
@@ -118,19 +133,25 @@ def test_fresh_weights_are_those_of_the_seed():
             np.testing.assert_allclose(state[name].ravel()[:4], fresh[name], rtol=1e-6)
 
 
-def test_the_checkpoint(tmp_path):
-    header = {"recipe_hash": "6f19fa336b2ff377", "space": tiny().fingerprint, "training_images": 1438}
-    path = GOLDEN / "checkpoints" / "step-000000004.npz"
-    found = checkpoints.load(path, owner=header)
-    state = Supernet.load(GOLDEN).get_state()
+OWNER = {"space": tiny().fingerprint, "training_images": 1438}
+
+
+@pytest.mark.parametrize(
+    ("folder", "owner"),
+    [(GOLDEN, {"recipe_hash": RECIPE_HASH, **OWNER}), (VERSION2, {"training_hash": TRAINING_HASH, **OWNER})],
+)
+def test_the_checkpoint(folder, owner, tmp_path):
+    path = folder / "checkpoints" / "step-000000004.npz"
+    found = checkpoints.load(path, owner=owner)
     assert found.step == 4
-    assert list(found.state) == list(state)
+    assert list(found.weights) == list(Supernet.load(GOLDEN).get_state())
     assert found.losses.shape == (0, 0)
-    again = checkpoints.save(tmp_path, found)
-    with np.load(path) as before, np.load(again) as now:
-        assert now.files == before.files
-        for name in before.files:
-            np.testing.assert_array_equal(now[name], before[name])
+    again = checkpoints.write(tmp_path, found, owner=owner, recipe_hash=RECIPE_HASH)
+    same_arrays(again, path, but="header" if folder == GOLDEN else "")
+
+
+def test_the_training_hash_of_the_recipe():
+    assert Recipe.load(GOLDEN).training_hash == TRAINING_HASH
 
 
 def test_the_metrics(tmp_path):
@@ -142,8 +163,7 @@ def test_the_metrics(tmp_path):
         ("train", 4),
     ]
     shutil.copy(GOLDEN / "metrics.jsonl", tmp_path)
-    with metrics.Journal(tmp_path, step=3) as again:
-        again.write(records[3])
+    metrics.MetricsLog(tmp_path / "metrics.jsonl", step=3).write(records[3])
     assert (tmp_path / "metrics.jsonl").read_text("utf-8") == (GOLDEN / "metrics.jsonl").read_text("utf-8")
 
 

@@ -17,18 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "compofa_tf"
 SOURCE_FOLDERS = ("compofa_tf", "tests", "benchmarks", "examples", "launch", "tflite", "docs")
 
-LIGHT_PACKAGES = ("cli", "families", "recipes", "reports", "searches", "space")
-LIGHT_MODULES = (
-    "compofa_tf",
-    *("compofa_tf." + name for name in ("errors", "files", "statistics", "training.schedules", "accuracy.table")),
-    *("compofa_tf." + name for name in ("latency.table", "latency.devices.host", "commands")),
-    *("compofa_tf.pipeline." + name for name in ("demo", "measuring", "run", "searching", "sources")),
-    *(
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for package in LIGHT_PACKAGES
-        for path in sorted((PACKAGE / package).rglob("*.py"))
-    ),
-)
 HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_datasets", "torch", "matplotlib")
 
 
@@ -47,18 +35,12 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", LIGHT_MODULES)
-def test_light_modules_import_nothing_heavy(module):
-    loaded = python(f"import sys, {module}; print(*[name for name in {HEAVY} if name in sys.modules])")
-    assert loaded == ""
-
-
 def test_listing_the_public_names_imports_nothing_heavy():
     assert python(f"import sys, compofa_tf as ct; dir(ct); print([n for n in {HEAVY} if n in sys.modules])") == "[]"
 
 
 def test_every_public_name_exists_and_stays_the_same():
-    """A subpackage that is imported must not take the place of the function of that name, `search` above all."""
+    """Loading one must not put another in its place, as a module of the name of a function would."""
     code = """
 import compofa_tf as ct
 first = {name: getattr(ct, name) for name in ct.__all__}
@@ -132,14 +114,14 @@ def test_the_usual_files_are_there(name):
     assert (ROOT / name).stat().st_size > 200
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize("script", [".ci/run", "launch/local.sh"])
+@pytest.mark.needs("bash")
+@pytest.mark.parametrize("script", [".ci/run", ".ci/release", ".ci/try", "launch/local.sh"])
 def test_scripts_are_executable_and_parse(script):
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.needs("make")
 @pytest.mark.parametrize("command", ["demo", "test"])
 def test_make_refuses_other_pythons_and_leaves_nothing_behind(tmp_path, command):
     """`make` in a fresh copy, with a "python" that says it is 3.9."""
@@ -156,6 +138,33 @@ def test_make_refuses_other_pythons_and_leaves_nothing_behind(tmp_path, command)
         assert done.returncode != 0
         assert re.search(message, done.stderr)
         assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.needs("bash", "git")
+def test_a_release_is_refused_before_anything_is_checked(tmp_path):
+    """A tree with changes; a version that the changelog still calls unreleased, or that another one precedes."""
+    for name in (".ci/release", "CHANGELOG.md", "CITATION.cff", "compofa_tf/_version.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def commit():
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+        for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "test"]):
+            subprocess.run([*git, *words], cwd=tmp_path, check=True)
+
+    def refused() -> str:
+        done = subprocess.run([tmp_path / ".ci/release"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        return done.stderr
+
+    changelog, version = tmp_path / "CHANGELOG.md", compofa_tf.__version__
+    changelog.write_text(f"# Changelog\n\n## [{version}] - unreleased\n", encoding="utf-8")
+    commit()
+    assert f"must have a line '## [{version}] - YYYY-MM-DD'" in refused()
+    changelog.write_text(f"# Changelog\n\n## [99.0.0] - 2026-01-02\n\n## [{version}] - 2026-01-01\n", encoding="utf-8")
+    assert "the tree is not clean" in refused()
+    commit()
+    assert f"{version} must stand first" in refused()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,9 +28,16 @@ print(ct.search.__name__, "tensorflow" in sys.modules)
 """
 
 
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+TESTS = Path(__file__).resolve().parent
+
+
+def run(code: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
     )
 
 
@@ -37,6 +45,61 @@ def test_a_search_needs_no_tensorflow():
     done = run(SEARCH)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True ['r128-d22222', 'r128-d44444']", "search False"]
+
+
+READING = """
+import shutil, sys
+from pathlib import Path
+import compofa_tf as ct
+from tiny import tiny
+from compofa_tf.training import metrics
+
+golden, run = Path(sys.argv[1]), Path(sys.argv[2])
+ct.families.register(tiny)
+recipe = ct.Recipe.load(golden)
+accuracy = ct.AccuracyTable.load(golden / "accuracy" / "val.json")
+latency = ct.LatencyTable.load(golden / "latency" / "host-int8-t1.json")
+front = ct.search(tiny(), accuracy=accuracy, latency=latency)
+assert len(front) == len(ct.Front.load(golden / "front.json"))
+assert metrics.read(golden / "metrics.jsonl")
+assert ct.Artifact.load(next((golden / "models").glob("*.tflite"))).record
+assert ct.cost.macs(tiny(), tiny().largest(24))
+shutil.copytree(golden, run)
+assert ct.report(run).stat().st_size > 10_000
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_reading_and_reporting_need_no_tensorflow(tmp_path):
+    """Recipe, tables, front, metrics, sidecar, costs, search and report: on a laptop that only looks at results."""
+    done = run(READING, str(TESTS / "golden"), str(tmp_path / "run"), PYTHONPATH=f"{TESTS.parent}:{TESTS}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+COMMAND_LINE = """
+import importlib, pkgutil, sys
+import compofa_tf
+for module in pkgutil.walk_packages(compofa_tf.__path__, "compofa_tf."):
+    if module.name != "compofa_tf.__main__":
+        importlib.import_module(module.name)
+from compofa_tf.cli import main
+from compofa_tf.quiet import import_tensorflow_quietly
+main.parse(["compofa", "train", "--recipe", "demo"])
+import_tensorflow_quietly(for_training=True)
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+print(len(tf.config.list_logical_devices("CPU")))
+"""
+
+
+@pytest.mark.slow
+def test_nothing_runs_an_operation_before_training_does():
+    """TensorFlow refuses to make devices, and a strategy of several workers, once an operation has run."""
+    done = run(COMMAND_LINE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "2"
 
 
 @pytest.mark.slow

@@ -9,9 +9,8 @@ import pytest
 
 import compofa_tf as ct
 from compofa_tf import families
-from compofa_tf.published import torch_names
 from compofa_tf.published.torch_files import read_checkpoint
-from compofa_tf.published.torch_names import state_from_torch
+from compofa_tf.published.torch_names import COUNTER, published_tensors
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
@@ -36,55 +35,30 @@ def saved(state, folder):
 
 
 def small_state(*, doubled=False):
-    """A narrow MobileNetV3 and its tensors under the published names."""
+    """A narrow MobileNetV3, and its tensors under the published names: 7 x 7 kernels in the stages, batch counters."""
     net = ct.Supernet(families.mobilenet_v3(width_mult=0.25, classes=10))
     weights = net.get_state()
     state = {}
-    blocks = -1
-    for slot in net.space.slots:
-        unit = [unit for unit in slot.options if unit is not None][-1]
-        blocks += hasattr(unit, "middle")
-        for part in unit.parts:
-            base, norm = torch_names._base(unit, blocks if hasattr(unit, "middle") else None, part)
-            value = weights[f"{slot.name}/{part.name}/kernel"]
-            if part.kind == "dense":
-                value = value.T
-            elif part.kind == "depthwise":
-                around = ((7 - part.kernel_size) // 2,) * 2 if blocks else (0, 0)
-                value = np.pad(value.transpose(2, 3, 0, 1), [(0, 0)] * 2 + [around] * 2)
-            else:
-                value = value.transpose(3, 2, 0, 1)
-            tensors = {f"{base}.weight": value}
-            if part.bias:
-                tensors[f"{base}.bias"] = weights[f"{slot.name}/{part.name}/bias"]
-            if part.norm:
-                for ours, theirs in torch_names._NORM.items():
-                    tensors[f"{norm}.{theirs}"] = weights[f"{slot.name}/{part.name}/{ours}"]
-                tensors[f"{norm}.num_batches_tracked"] = np.zeros([], np.int64)
-            elastic = doubled and base.startswith("blocks.") and not base.startswith("blocks.0.") and ".se." not in base
-            for key, array in tensors.items():
-                if elastic:
-                    key = key.replace(".conv.weight", ".conv.conv.weight").replace(".bn.", ".bn.bn.")
-                state[key] = torch.from_numpy(np.array(array))
+    for tensor in published_tensors(net.space, largest_kernels=True):
+        value = weights[tensor.name].transpose(np.argsort(tensor.axes))
+        margins = [((wanted - found) // 2,) * 2 for wanted, found in zip(tensor.shape, value.shape)]
+        key = doubled_key(tensor.key) if doubled else tensor.key
+        state[key] = torch.from_numpy(np.pad(value, margins))
+        if key.endswith("running_mean"):
+            state[key.replace("running_mean", COUNTER)] = torch.zeros([], dtype=torch.int64)
     return net, state
 
 
+def doubled_key(key):
+    """The key of an elastic layer: all but those of the first block and of squeeze-and-excite."""
+    if not key.startswith("blocks.") or key.startswith("blocks.0.") or ".se." in key:
+        return key
+    return key.replace(".conv.weight", ".conv.conv.weight").replace(".bn.", ".bn.bn.")
+
+
 def torch_tensors_of(space):
-    """A checkpoint of a space, without matrices, by asking what it would read."""
-    asked = {}
-
-    class Reader(torch_names._Reader):
-        def take(self, key, shape):
-            asked[key] = torch.rand(shape)
-            return np.zeros(shape, np.float32)
-
-        def finish(self):
-            pass
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch_names, "_Reader", Reader)
-        state_from_torch(space, {})
-    return asked if space.kernel == "elastic" else {key: v for key, v in asked.items() if "_matrix" not in key}
+    """A checkpoint of a space, without matrices for fixed kernels."""
+    return {tensor.key: torch.rand(tensor.shape) for tensor in published_tensors(space)}
 
 
 def static_state(reference):

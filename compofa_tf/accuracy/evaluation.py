@@ -6,21 +6,17 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from compofa_tf.deploy.runtime import Runner
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.space import Arch
 from compofa_tf.statistics import wilson_interval
-
-if TYPE_CHECKING:
-    pass
-
-from compofa_tf.deploy.runtime import Runner
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, th
       model: A ``Supernet`` (with ``arch``; its stored batch-norm statistics are used, so calibrate first), a Keras
         model, or the path of a ``.keras`` or ``.tflite`` file.
       dataset: Batches ``(images, labels)``: normalised float32 ``[batch, height, width, 3]`` and integers ``[batch]``.
-      arch: The member of the supernet; for nothing else.
+      arch: The subnet of the supernet; for nothing else.
       threads: Threads of the LiteRT runtime, for a ``.tflite`` file.
 
     Raises:
@@ -80,7 +76,7 @@ def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, th
 def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], Any]:
     if isinstance(model, Supernet):
         if arch is None:
-            raise InputError("A supernet is evaluated as one of its members: give arch. Received: arch=None")
+            raise InputError("A supernet is evaluated as one of its subnets: give arch. Received: arch=None")
         code = tf.constant(model.space.encode(arch))
         return lambda images: model.inference_function(images, code)
     if arch is not None:

@@ -19,7 +19,7 @@ class Predictor(Protocol):
 
     space: Space
 
-    def predict_all(self, members: Archs) -> np.ndarray:
+    def predict_all(self, archs: Archs) -> np.ndarray:
         """Returns top-1 accuracies in [0, 1]: float ``[count]``."""
 
     def to_json(self) -> dict[str, Any]:

@@ -1,15 +1,18 @@
-"""Measured accuracies of the members of a family: what the search reads. No TensorFlow until ``measure``."""
+"""Measured accuracies of the subnets of a space: what the search reads. No TensorFlow until ``measure``."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compofa_tf import families, files
-from compofa_tf.errors import InputError, NotCoveredError
+from compofa_tf._lazy import later
+from compofa_tf.errors import InputError
+from compofa_tf.progress import progress_bar, say
 from compofa_tf.space import Arch, Space
 from compofa_tf.statistics import wilson_interval
 
@@ -17,6 +20,11 @@ KIND = "accuracy_table"
 
 MOST_MEASURED = 100_000
 """Subnets of a space that may be measured one and all; of a larger space a sample is."""
+
+_OWNED_BY = ("data", "split", "images", "calibration_images", "training_hash")
+"""Attributes under which alone a table may be continued."""
+
+_SAVED_EVERY_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class AccuracyRecord:
     count: int
 
     def __post_init__(self) -> None:
-        """Rejects what no evaluation can give."""
+        """Rejects shares outside [0, 1] and a count that is no whole number of at least 1."""
         for name, value in (("top1", self.top1), ("top5", self.top5)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f"An accuracy is a share in [0, 1]. Received: {name}={value!r}")
@@ -63,17 +71,18 @@ class AccuracyRecord:
 class AccuracyTable(Mapping[str, AccuracyRecord]):
     """Accuracies of subnets, by id: a read-only mapping ``id -> AccuracyRecord`` that ``add`` extends.
 
-    ``table["r192-d23423"].top1``, ``table.predict(arch)``, ``for id, record in table.items()``. Everything that the
-    numbers depend on is in the header, and a file is only continued under the same header.
+    ``table["r192-d23423"].top1``, ``for id, record in table.items()``. Everything that the numbers depend on is in the
+    header, and a file is only continued where that is the same.
 
     Attributes:
-      space: The family.
+      space: The space.
       data: Name of the data set.
       split: Which part of it the accuracies are of.
       images: Images per subnet; ``None`` stands for the whole split.
       calibration_images: Training images behind the batch-norm statistics of each subnet.
       resolutions: Resolutions that are to be covered, ascending.
-      recipe_hash: ``Recipe.hash`` of the run that the weights come from, if any.
+      recipe_hash: ``Recipe.hash`` of the run that measured last, if any: where the numbers come from.
+      training_hash: ``Recipe.training_hash`` of the training that the weights come from, if any.
     """
 
     space: Space
@@ -83,12 +92,12 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
     calibration_images: int = 2048
     resolutions: tuple[int, ...] = ()
     recipe_hash: str | None = None
+    training_hash: str | None = None
 
     def __post_init__(self) -> None:
         """Starts with no records."""
         self.resolutions = tuple(sorted({int(resolution) for resolution in self.resolutions}))
         self._records: dict[str, AccuracyRecord] = {}
-        self._by_arch: dict[Arch, AccuracyRecord] = {}
 
     def __getitem__(self, name: str) -> AccuracyRecord:
         """Returns the record of an id."""
@@ -111,46 +120,16 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         """Archs of the space times resolutions: the length of the complete table."""
         return self.space.size * len(self.resolutions)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every subnet at every resolution has a record."""
-        return 0 < self.total == len(self)
-
     def add(self, record: AccuracyRecord) -> None:
         """Adds a record, or replaces that of the same subnet; raises ``InputError`` for a subnet of another space."""
-        self._insert(self.space.id(record.arch), record)
+        self._records[self.space.id(record.arch)] = record
         if record.arch.resolution not in self.resolutions:
             self.resolutions = tuple(sorted((*self.resolutions, record.arch.resolution)))
 
-    def _insert(self, name: str, record: AccuracyRecord) -> None:
-        self._records[name] = record
-        self._by_arch[record.arch] = record
-
     def missing(self, archs: Iterable[Arch]) -> list[Arch]:
         """Returns those of ``archs`` that have no record, in their order."""
-        return [arch for arch in archs if arch not in self._by_arch]
-
-    def predict(self, arch: Arch) -> float:
-        """Returns the measured top-1 accuracy of a subnet, in [0, 1].
-
-        Raises:
-          NotCoveredError: (a ``KeyError``) If the subnet was not measured; names the nearest that were.
-        """
-        record = self._by_arch.get(arch)
-        if record is None:
-            raise NotCoveredError(self._not_covered(arch))
-        return record.top1
-
-    def _not_covered(self, arch: Arch) -> str:
-        def distance(name: str) -> tuple[int, int, str]:
-            other = self._records[name].arch
-            depths = sum(abs(mine - its) for mine, its in zip(arch.depths, other.depths))
-            return abs(arch.resolution - other.resolution), depths, name
-
-        nearest = ", ".join(sorted(self._records, key=distance)[:3]) or "none, the table is empty"
-        return f"No accuracy was measured for {self.space.id(arch)}; nearest measured: {nearest}."
-
-    # Files
+        known = {record.arch for record in self._records.values()}
+        return [arch for arch in archs if arch not in known]
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON-serialisable mapping: the header and, by id, top-1, top-5, count and the 95 % interval."""
@@ -168,6 +147,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
             "split": self.split,
             "images": self.images,
             "calibration_images": self.calibration_images,
+            "training_hash": self.training_hash,
             "resolutions": list(self.resolutions),
         }
 
@@ -189,11 +169,12 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         content = files.read_json(path, kind=KIND)
         with files.interpreted(path, again="measure again without it"):
             own = families.space_in(content, expected=space, again="measure this space first")
-            names = ("data", "split", "images", "calibration_images", "resolutions", "recipe_hash")
+            if content["schema_version"] < 2:  # which knew the whole recipe only
+                content = {**content, "training_hash": None}
+            names = ("data", "split", "images", "calibration_images", "resolutions", "recipe_hash", "training_hash")
             table = cls(space=own, **{name: content[name] for name in names})
             for name, row in content["records"].items():
-                record = AccuracyRecord(own.parse(name), row["top1"], row["top5"], row["count"])
-                table._insert(name, record)
+                table._records[name] = AccuracyRecord(own.parse(name), row["top1"], row["top5"], row["count"])
         return table
 
     @classmethod
@@ -208,33 +189,36 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         calibration_images: int = 2048,
         resolutions: Sequence[int] = (),
         recipe_hash: str | None = None,
+        training_hash: str | None = None,
     ) -> AccuracyTable:
         """Returns the table of ``path`` to be continued, or an empty one if there is no such file.
 
         Args:
           path: File of an earlier, perhaps interrupted measurement; ``None`` starts anew.
-          space: The family.
+          space: The space.
           data: As the attribute.
           split: As the attribute.
           images: As the attribute.
           calibration_images: As the attribute.
           resolutions: Resolutions to cover; those of the file are kept.
-          recipe_hash: As the attribute.
+          recipe_hash: As the attribute; takes the place of that of the file.
+          training_hash: As the attribute.
 
         Raises:
-          InputError: If the file is damaged or was measured under another header; it is left as it is.
+          InputError: If the file is damaged or its numbers depend on something else; it is left as it is.
         """
-        fresh = cls(space, data, split, images, calibration_images, tuple(resolutions), recipe_hash)
+        fresh = cls(space, data, split, images, calibration_images, tuple(resolutions), recipe_hash, training_hash)
         if path is None or not Path(path).exists():
             return fresh
         table = cls.load(path, space=space)
-        for name in ("data", "split", "images", "calibration_images", "recipe_hash"):
+        for name in _OWNED_BY:
             found, wanted = getattr(table, name), getattr(fresh, name)
             if found != wanted:
                 raise InputError(
                     f"{path} was measured with another setting and cannot be continued; delete it or use another work "
                     f"directory. Received: {name}={wanted!r} where the file has {found!r}"
                 )
+        table.recipe_hash = recipe_hash
         table.resolutions = tuple(sorted({*table.resolutions, *fresh.resolutions}))
         return table
 
@@ -251,6 +235,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         batch_size: int = 250,
         path: str | os.PathLike[str] | None = None,
         recipe_hash: str | None = None,
+        training_hash: str | None = None,
         progress: bool = True,
     ) -> AccuracyTable:
         """Calibrates and evaluates subnets of a trained supernet on the validation images.
@@ -258,29 +243,58 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         Args:
           net: The ``Supernet``.
           data: The ``Data`` (``compofa_tf.data.load``).
-          archs: Subnets to measure; all members of the space at all ``resolutions`` when absent.
+          archs: Subnets to measure; all of the space at all ``resolutions`` when absent.
           resolutions: Resolutions for ``archs=None``.
           images: Validation images per subnet; all when absent.
           calibration_images: Training images for the batch-norm statistics of each subnet; 0 uses the stored ones.
           batch_size: Images per step.
           path: File that is written as the work goes on and continued if it exists.
           recipe_hash: ``Recipe.hash`` of the run, recorded in the file.
+          training_hash: ``Recipe.training_hash`` of the run; a file of another training is not continued.
           progress: Whether to show a progress bar.
 
         Returns:
           The table, with all of ``archs`` and whatever else the file already had.
-        """
-        from compofa_tf.accuracy.measuring import measure_accuracy
 
-        return measure_accuracy(
-            net,
-            data=data,
-            archs=archs,
-            resolutions=resolutions,
+        Raises:
+          InputError: If the file cannot be continued (``resume``), or the space is too large to be measured outright.
+        """
+        table = cls.resume(
+            path,
+            space=net.space,
+            data=data.name,
             images=images,
             calibration_images=calibration_images,
-            batch_size=batch_size,
-            path=path,
+            resolutions=resolutions or (),
             recipe_hash=recipe_hash,
-            progress=progress,
+            training_hash=training_hash,
         )
+        wanted = list(dict.fromkeys(_all_of(net.space, resolutions) if archs is None else archs))
+        todo = table.missing(wanted)
+        measured = later(__name__, "accuracy.measuring").measure(
+            net, todo, data, images=images, calibration_images=calibration_images, batch_size=batch_size
+        )
+        with progress_bar(total=len(wanted), initial=len(wanted) - len(todo), desc="accuracy", shown=progress) as bar:
+            saved = time.monotonic()
+            for arch, (first, among_five, count) in measured:
+                table.add(AccuracyRecord(arch, float(first / count), float(among_five / count), int(count)))
+                bar.update()
+                if path is not None and time.monotonic() - saved > _SAVED_EVERY_S:
+                    table.save(path)
+                    saved = time.monotonic()
+        if path is not None and (todo or not Path(path).exists()):
+            table.save(path)
+        if progress:
+            say(f"Accuracy of {len(table)} of {table.total} subnets x resolutions on {data.name}.")
+        return table
+
+
+def _all_of(space: Space, resolutions: Sequence[int] | None) -> Iterator[Arch]:
+    if not resolutions:
+        raise InputError("Which resolutions are to be measured? Give archs or resolutions.")
+    if space.size > MOST_MEASURED:
+        raise InputError(
+            f"A space of {space.size} subnets cannot be measured outright; give some of them (--sample). "
+            "Received: archs=None"
+        )
+    return space.enumerate(resolutions=resolutions)

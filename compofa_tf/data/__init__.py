@@ -1,6 +1,17 @@
-"""Data: sources (``digits``, ``folder:PATH``, ``images:PATH``, ``tfds:NAME``) and pipelines."""
+"""Data: sources (``digits``, ``folder:PATH``, ``images:PATH``, ``tfds:NAME``) and pipelines.
 
-from compofa_tf.data.dataset import Data, load
-from compofa_tf.data.normalization import Normalization
+Importing this package and ``data.normalization`` does not import TensorFlow.
+"""
 
-__all__ = ["Data", "Normalization", "load"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compofa_tf._lazy import face
+
+if TYPE_CHECKING:
+    from compofa_tf.data.dataset import Data as Data
+    from compofa_tf.data.normalization import Normalization as Normalization
+    from compofa_tf.data.sources import load as load
+
+__getattr__, __dir__, __all__ = face(__name__)

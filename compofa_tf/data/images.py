@@ -183,7 +183,7 @@ def _probe(
         shape = tf.shape(decode(encoded))
         return tf.stack([i, shape[0], shape[1], tf.cast(tf.io.is_jpeg(encoded), tf.int32)])
 
-    # One bad image fails its batch, whose members are then taken one by one.
+    # One bad image fails its batch, whose images are then taken one by one.
     for batch in (32, 1):
         if not todo:
             return

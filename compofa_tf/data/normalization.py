@@ -71,16 +71,3 @@ class Normalization:
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON-serialisable description."""
         return {"name": self.name, "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_json(cls, payload: dict[str, Any]) -> Normalization:
-        """Rebuilds a normalization from ``to_json``.
-
-        Raises:
-          InputError: If a field is missing or unusable.
-        """
-        try:
-            mean, std = (tuple(float(value) for value in payload[field]) for field in ("mean", "std"))
-            return cls(mean=mean, std=std, name=str(payload["name"]))  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"This is not a normalization ({error}). Received: {payload!r}") from None

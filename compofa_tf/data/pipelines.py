@@ -8,7 +8,7 @@ image is left out), and each random number is drawn statelessly from (seed, purp
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,9 +16,7 @@ import tensorflow as tf
 from compofa_tf.data.images import Images
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.resizing import crop_and_resize
-
-if TYPE_CHECKING:
-    from compofa_tf.recipes.settings import DataSettings
+from compofa_tf.recipes.settings import DataSettings
 
 THUMBNAIL = 64
 """Shorter side in pixels up to which the eval pipeline keeps the whole central square."""

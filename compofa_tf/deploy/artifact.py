@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compofa_tf import files
+from compofa_tf.deploy.agreement import Agreement
 from compofa_tf.errors import InputError
 
 OWN_FIELDS = ("file", "precision", "profile", "size_bytes", "sha256", "input", "output", "operations", "agreement")
@@ -41,13 +42,8 @@ class Artifact:
 
     @property
     def precision(self) -> str:
-        """One of ``PRECISIONS``."""
+        """One of ``targets.PRECISIONS``."""
         return str(self.record["precision"])
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of the ``.tflite`` file."""
-        return int(self.record["size_bytes"])
 
     @property
     def sha256(self) -> str:
@@ -58,6 +54,11 @@ class Artifact:
     def operations(self) -> dict[str, int]:
         """Operation name -> count."""
         return dict(self.record["operations"])
+
+    @property
+    def agreement(self) -> Agreement:
+        """How well the file agreed with its Keras model at export."""
+        return Agreement.from_json(self.record["agreement"])
 
     @property
     def accuracy(self) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -14,14 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from compofa_tf.deploy import targets
 from compofa_tf.deploy.lowering import lower
 from compofa_tf.errors import InputError
+from compofa_tf.nets.batches import image_batches
 from compofa_tf.quiet import native_stderr_hidden
-
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
-"""float32; float16 weights; int8 weights with float activations (dynamic range); int8 throughout."""
-
-PROFILES = ("mobile", "edgetpu")
 
 
 def convert(
@@ -39,38 +36,43 @@ def convert(
 
     Args:
       model: Functional model with one image input of static size; any outputs.
-      precision: One of ``PRECISIONS``.
+      precision: One of ``targets.PRECISIONS``.
       calibrate_on: Needed for int8: normalised images ``[count, height, width, channels]``, or a dataset of batches of
         them with or without labels.
-      profile: One of ``PROFILES``; ``"edgetpu"`` models are not lowered.
+      profile: What the model's space may contain, which decides how it is lowered (``targets.PROFILE_TARGETS``).
       lowered: False gives what the stock converter makes of the model, for comparisons.
 
     Raises:
       InputError: If an argument does not fit or the model cannot be converted.
     """
-    check_names(precision, profile)
+    targets.check_names(precision, profile)
+    row = targets.PRECISIONS[precision]
     shape = input_shape(model)
-    if precision == "int8" and calibrate_on is None:
-        raise InputError("int8 needs calibrate_on: some hundred normalised training images, evaluation preprocessing.")
-    target = "edgetpu" if profile == "edgetpu" else f"litert-cpu-{'int8' if precision == 'int8' else 'float'}"
-    module = _frozen(lower(model, target=target) if lowered else model)
+    if row.needs_images and calibrate_on is None:
+        raise InputError(
+            f"{precision} needs calibrate_on: some hundred normalised training images, evaluation preprocessing."
+        )
+    module = _frozen(lower(model, target=targets.target_of(precision, profile)) if lowered else model)
     concrete = module.infer.get_concrete_function(tf.TensorSpec((1, *shape), tf.float32, name="images"))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8":
+    _configure(converter, row)
+    if row.needs_images:
         converter.representative_dataset = lambda: ([image] for image in images_of(calibrate_on, shape))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.int8
     errors = _ExplainedErrors()
     content = b""
     with _quiet_python(), native_stderr_hidden(), errors:
         content = converter.convert()
     errors.reraise()
     return content
+
+
+def _configure(converter: Any, precision: targets.Precision) -> None:
+    converter.target_spec.supported_ops = [tf.lite.OpsSet[precision.operations]]
+    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(precision.io)
+    if precision.optimize:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision.weights:
+        converter.target_spec.supported_types = [tf.as_dtype(weights) for weights in precision.weights]
 
 
 def _frozen(model: keras.Model) -> tf.Module:
@@ -134,14 +136,6 @@ def _quiet_python() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def check_names(precision: str, profile: str) -> None:
-    """Raises ``InputError`` unless precision and profile are known."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}")
-    if profile not in PROFILES:
-        raise InputError(f"profile must be one of {', '.join(PROFILES)}. Received: profile={profile!r}")
-
-
 def input_shape(model: keras.Model) -> tuple[int, int, int]:
     """Returns ``(height, width, channels)`` of the model's input.
 
@@ -164,14 +158,6 @@ def images_of(source: Any, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
     Raises:
       InputError: If an image has another shape or is not finite.
     """
-    batches: Iterable[Any] = [source] if isinstance(source, (np.ndarray, tf.Tensor)) else source
-    for element in batches:
-        batch = np.asarray(element[0] if isinstance(element, (tuple, list)) else element, np.float32)
-        if batch.shape[1:] != shape:
-            raise InputError(
-                f"calibrate_on must hold images [count, {', '.join(map(str, shape))}]. Received: shape={batch.shape}"
-            )
-        if not np.isfinite(batch).all():
-            raise InputError("calibrate_on must be finite. Received: NaN or infinity")
+    for batch in image_batches(source, batch_size=256, shape=shape, name="calibrate_on"):
         for index in range(len(batch)):
             yield batch[index : index + 1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -12,22 +11,17 @@ import keras
 import numpy as np
 
 from compofa_tf import files
-from compofa_tf.deploy import flatbuffer
+from compofa_tf.deploy import flatbuffer, targets
+from compofa_tf.deploy.agreement import Agreement, compare
 from compofa_tf.deploy.artifact import OWN_FIELDS, Artifact, sidecar_of
-from compofa_tf.deploy.conversion import PRECISIONS, PROFILES, check_names, convert, images_of, input_shape
+from compofa_tf.deploy.conversion import convert, images_of, input_shape
+from compofa_tf.deploy.flatbuffer import Contents, TensorInfo
 from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.errors import InputError
 
-__all__ = ["PRECISIONS", "PROFILES", "Artifact", "convert", "export_tflite"]
-
 _COMPARED_IMAGES = 64
 _RANDOM_IMAGES = 8
-
-# Largest mean |difference| to the Keras model as a share of the range of its logits. Logits that have nothing to do
-# with the input differ by about 0.19 of that range (mean |a - b| of independent normals is 1.13 sigma, some hundred
-# values span 6 sigma): 0.1 is half of useless, 25 of the 256 steps of an int8 output. float32 sums in another order;
-# float16 rounds every weight by up to 2^-11, some fifty layers deep.
-_LARGEST_DIFFERENCE = {"float32": 1e-3, "float16": 1e-2, "dynamic": 0.1, "int8": 0.1}
+_BATCH = 16
 
 
 def export_tflite(
@@ -44,7 +38,8 @@ def export_tflite(
 
     An int8 model has int8 input and output and per-channel weights; its activations are lowered first
     (``deploy.lowering``) so that the CPU back end accelerates all of it. Nothing is written unless the file holds only
-    operations that LiteRT has (and only integer ones for int8) and gives the logits of the Keras model.
+    operations that LiteRT has (and only integer ones for int8) and gives the logits of the Keras model: how much they
+    may differ stands with each precision in ``deploy.targets``.
 
     Labels and metadata also travel inside the file (``labels.txt``, ``metadata.json``; ``unzip -l`` lists them).
 
@@ -52,11 +47,11 @@ def export_tflite(
       model: Functional model from normalised float32 ``[batch, height, width, 3]`` to logits ``[batch, classes]``, of
         static height and width, as ``extract`` returns it.
       path: Where the ``.tflite`` file goes; its sidecar is ``<path>.json``. Folders are created.
-      precision: One of ``PRECISIONS``.
+      precision: One of ``targets.PRECISIONS``.
       calibrate_on: Normalised images ``[count, height, width, 3]``, or a dataset of batches of them with or without
         labels; evaluation preprocessing. They decide the ranges of int8, which needs them; the other precisions use
         them for the comparison only.
-      profile: ``"mobile"``, or ``"edgetpu"`` for models of that profile, which need no lowering.
+      profile: What the model's space may contain: ``"mobile"``, or ``"edgetpu"``, whose models need no lowering.
       metadata: JSON-serialisable facts for the sidecar: ``arch``, ``recipe_hash``, ``normalization``, ``labels``, ...
       overwrite: Whether existing files may be replaced.
 
@@ -69,21 +64,22 @@ def export_tflite(
     """
     target = Path(path)
     metadata = dict(metadata or {})
-    check_names(precision, profile)
+    targets.check_names(precision, profile)
     _check_metadata(metadata)
     for existing in (target, sidecar_of(target)):
         if existing.exists() and not overwrite:
             raise InputError(f"{existing} exists; pass --overwrite (overwrite=True) to replace it.")
-    shape = input_shape(model)
-    count, images = _sample(calibrate_on, shape)
+    row = targets.PRECISIONS[precision]
+    count, images = _sample(calibrate_on, input_shape(model))
     content = convert(model, precision=precision, calibrate_on=calibrate_on, profile=profile)
-    _check_operations(content, precision)
-    agreement = _agreement(model, content, images, precision, calibrated=count > 0)
-    facts = {"precision": precision, "profile": profile, "calibration_images": count if precision == "int8" else 0}
+    contents = flatbuffer.inspect(content)
+    _check_operations(contents, row)
+    agreed = _agreement(model, Runner(content, contents=contents), images, calibrated=count > 0)
+    _check_agreement(agreed, row)
+    facts = {"precision": precision, "profile": profile, "calibration_images": count if row.needs_images else 0}
     content = flatbuffer.append_files(content, _associated({**metadata, **facts}))
     with files.atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
-    contents = flatbuffer.inspect(content)
     record = {
         "accuracy": None,
         "latency": None,
@@ -95,7 +91,7 @@ def export_tflite(
         "input": _tensor(contents.inputs[0]),
         "output": _tensor(contents.outputs[0]),
         "operations": contents.counts,
-        "agreement": agreement,
+        "agreement": agreed.to_json(),
         "fully_accelerated": fully_accelerated(content),
     }
     artifact = Artifact(target, record)
@@ -127,43 +123,32 @@ def _sample(calibrate_on: Any, shape: tuple[int, int, int]) -> tuple[int, np.nda
     return count, np.concatenate(kept)
 
 
-def _check_operations(content: bytes, precision: str) -> None:
-    contents = flatbuffer.inspect(content)
+def _check_operations(contents: Contents, precision: targets.Precision) -> None:
     if contents.custom_operations:
         raise InputError(f"The model needs operations that LiteRT lacks: {', '.join(contents.custom_operations)}.")
-    if precision == "int8" and not contents.is_fully_integer:
+    if precision.fully_integer and not contents.is_fully_integer:
         culprits = ", ".join(contents.float_operations) or "unused float tensors"
-        raise InputError(f"The int8 model would compute in floating point: {culprits}; replace those layers.")
-
-
-def _agreement(
-    model: keras.Model, content: bytes, images: np.ndarray, precision: str, *, calibrated: bool
-) -> dict[str, Any]:
-    """Compares the converted model with the Keras one; a gross difference is an error."""
-    expected = np.concatenate(
-        [np.asarray(model(images[i : i + 16], training=False)) for i in range(0, len(images), 16)]
-    )
-    found = Runner(content)(images)
-    difference = np.abs(found.astype(np.float64) - expected)
-    spread = float(expected.max() - expected.min()) or 1.0
-    scale = (flatbuffer.inspect(content).outputs[0].scales or (0.0,))[0]
-    share = float(difference.mean()) / spread
-    if not math.isfinite(share) or share > _LARGEST_DIFFERENCE[precision]:
         raise InputError(
-            f"The {precision} model does not compute what the Keras model computes; calibrate batch norm first "
-            "(extract(calibrate_on=...)) and calibrate quantization on images like those of the task. Received: mean "
-            f"difference of {share:.1%} of the range of the logits, {_LARGEST_DIFFERENCE[precision]:.1%} allowed"
+            f"The {precision.name} model would compute in floating point: {culprits}; replace those layers."
         )
-    return {
-        "images": len(images),
-        "on": "calibration images" if calibrated else "random images",
-        "logits_range": spread,
-        "mean_difference": float(difference.mean()),
-        "max_difference": float(difference.max()),
-        "mean_share_of_range": share,
-        "mean_output_steps": float(difference.mean()) / scale if scale else None,
-        "top1_agreement": float((found.argmax(-1) == expected.argmax(-1)).mean()),
-    }
+
+
+def _agreement(model: keras.Model, runner: Runner, images: np.ndarray, *, calibrated: bool) -> Agreement:
+    batches = (images[i : i + _BATCH] for i in range(0, len(images), _BATCH))
+    expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
+    on = "calibration images" if calibrated else "random images"
+    scales = runner.contents.outputs[0].scales
+    return compare(expected, runner(images), on=on, output_scale=scales[0] if scales else None)
+
+
+def _check_agreement(found: Agreement, precision: targets.Precision) -> None:
+    if not found.within(precision.tolerance):
+        raise InputError(
+            f"The {precision.name} model does not compute what the Keras model computes; calibrate batch norm first "
+            "(extract(calibrate_on=...)) and calibrate quantization on images like those of the task. Received: mean "
+            f"difference of {found.mean_share_of_range:.1%} of the range of the logits, {precision.tolerance:.1%} "
+            "allowed"
+        )
 
 
 def _associated(metadata: dict[str, Any]) -> dict[str, bytes]:
@@ -174,7 +159,7 @@ def _associated(metadata: dict[str, Any]) -> dict[str, bytes]:
     return found
 
 
-def _tensor(tensor: flatbuffer.TensorInfo) -> dict[str, Any]:
+def _tensor(tensor: TensorInfo) -> dict[str, Any]:
     quantized = bool(tensor.scales)
     return {
         "name": tensor.name,

@@ -1,4 +1,4 @@
-"""What is inside a ``.tflite`` file: operations, data types, quantization, associated files. No TensorFlow.
+"""What is inside a ``.tflite`` file: operators, data types, quantization. No TensorFlow.
 
 Read with the schema classes that ``ai_edge_litert`` ships (``schema_py_generated``): the interpreter shows tensors but
 no operations, and TensorFlow's analyzer prints text only.
@@ -6,45 +6,23 @@ no operations, and TensorFlow's analyzer prints text only.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from compofa_tf.deploy import targets
 from compofa_tf.errors import InputError
 
 _FLOATS = {"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"}
 _UNREADABLE = (struct.error, IndexError, TypeError, ValueError, OverflowError)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """All operations of a model that have one name and the same data types.
-
-    Attributes:
-      name: As in the schema, for example ``"CONV_2D"``; a custom operation has its own name, ``"FlexErf"``.
-      count: How often it occurs.
-      inputs: Data types read, without repetitions, for example ``("INT8", "INT32")``.
-      outputs: Data types written, without repetitions.
-      custom: Whether the runtime needs code that it does not bring along.
-    """
-
-    name: str
-    count: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    custom: bool
-
-    @property
-    def floating(self) -> bool:
-        """Whether a floating-point tensor goes in or out."""
-        return bool(_FLOATS & {*self.inputs, *self.outputs})
 
 
 @dataclass(frozen=True)
@@ -67,22 +45,69 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """One operation of the graph.
+
+    Attributes:
+      name: As in the schema, for example ``"CONV_2D"``; a custom operation has its own name, ``"FlexErf"``.
+      custom: Whether the runtime needs code that it does not bring along.
+      inputs: Tensors read, in order; None where an optional one is left out.
+      outputs: Tensors written, in order.
+    """
+
+    name: str
+    custom: bool
+    inputs: tuple[TensorInfo | None, ...]
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """All operators of a model that have one name and the same data types.
+
+    Attributes:
+      name: Name of the operators.
+      count: How many there are.
+      inputs: Data types read, without repetitions, for example ``("INT8", "INT32")``.
+      outputs: Data types written, without repetitions.
+      custom: Whether the runtime needs code that it does not bring along.
+    """
+
+    name: str
+    count: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    custom: bool
+
+    @property
+    def floating(self) -> bool:
+        """Whether a floating-point tensor goes in or out."""
+        return bool(_FLOATS & {*self.inputs, *self.outputs})
+
+
+@dataclass(frozen=True)
 class Contents:
     """What ``inspect`` found in a file.
 
     Attributes:
-      operations: Most frequent first.
+      operators: In the order in which they run, graph by graph.
       inputs: Input tensors of the first graph.
       outputs: Output tensors of the first graph.
       dtypes: Data type -> number of tensors, in all graphs.
       size_bytes: Bytes in all.
     """
 
-    operations: tuple[Operation, ...]
+    operators: tuple[Operator, ...]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     dtypes: Mapping[str, int]
     size_bytes: int
+
+    @functools.cached_property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operators, those of one name and the same data types counted, the most frequent first."""
+        tally = Counter((o.name, _types(o.inputs), _types(o.outputs), o.custom) for o in self.operators)
+        return tuple(Operation(key[0], count, *key[1:]) for key, count in tally.most_common())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,11 +129,8 @@ class Contents:
 
     @property
     def precision(self) -> str:
-        """``"int8"``, ``"dynamic"`` (integer weights, float activations), ``"float16"`` (weights) or ``"float32"``."""
-        if self.is_fully_integer:
-            return "int8"
-        quantized = [name for name in ("INT8", "INT4", "FLOAT16") if name in self.dtypes]
-        return {"FLOAT16": "float16"}.get(quantized[0], "dynamic") if quantized else "float32"
+        """The row of ``targets.PRECISIONS`` that the file is of."""
+        return targets.recognize(self.dtypes, fully_integer=self.is_fully_integer)
 
     @property
     def is_fully_integer(self) -> bool:
@@ -134,16 +156,6 @@ def inspect(model: str | os.PathLike[str] | bytes) -> Contents:
         return _contents(root, len(content))
     except _UNREADABLE as error:
         raise InputError(f"{name} is a truncated or damaged TFLite model ({error}); export it again.") from None
-
-
-def associated_files(model: str | os.PathLike[str] | bytes) -> dict[str, bytes]:
-    """Returns the files that travel inside a ``.tflite`` file, such as ``labels.txt``; none gives an empty dict."""
-    content, _ = _read(model)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return {entry: archive.read(entry) for entry in archive.namelist()}
-    except zipfile.BadZipFile:
-        return {}
 
 
 def append_files(model: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -180,44 +192,64 @@ def _check_buffers(root: schema.Model, size: int) -> None:
 
 
 def _contents(root: schema.Model, size: int) -> Contents:
-    tally: Counter[tuple[str, tuple[str, ...], tuple[str, ...], bool]] = Counter()
-    dtypes: Counter[str] = Counter()
     graphs = [root.Subgraphs(index) for index in range(root.SubgraphsLength())]
-    for graph in graphs:
-        tensors = [_tensor(graph.Tensors(index)) for index in range(graph.TensorsLength())]
-        dtypes.update(tensor.dtype for tensor in tensors)
-        for index in range(graph.OperatorsLength()):
-            operator = graph.Operators(index)
-            name, custom = _operation_name(root.OperatorCodes(operator.OpcodeIndex()))
-            read = [operator.Inputs(i) for i in range(operator.InputsLength())]
-            written = [operator.Outputs(i) for i in range(operator.OutputsLength())]
-            tally[name, _types(tensors, read), _types(tensors, written), custom] += 1
     if not graphs:
         raise ValueError("it has no graph")
+    codes = [_operation_name(root.OperatorCodes(index)) for index in range(root.OperatorCodesLength())]
+    tensors = [[_tensor(graph.Tensors(index)) for index in range(graph.TensorsLength())] for graph in graphs]
     main = graphs[0]
     return Contents(
-        operations=tuple(Operation(key[0], count, *key[1:]) for key, count in tally.most_common()),
-        inputs=tuple(_tensor(main.Tensors(main.Inputs(i))) for i in range(main.InputsLength())),
-        outputs=tuple(_tensor(main.Tensors(main.Outputs(i))) for i in range(main.OutputsLength())),
-        dtypes=dict(dtypes.most_common()),
+        operators=tuple(
+            _operator(graph.Operators(index), codes, known)
+            for graph, known in zip(graphs, tensors)
+            for index in range(graph.OperatorsLength())
+        ),
+        inputs=_tensors_at((main.Inputs(i) for i in range(main.InputsLength())), tensors[0]),
+        outputs=_tensors_at((main.Outputs(i) for i in range(main.OutputsLength())), tensors[0]),
+        dtypes=dict(Counter(tensor.dtype for known in tensors for tensor in known).most_common()),
         size_bytes=size,
     )
 
 
-def _types(tensors: list[TensorInfo], indices: list[int]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tensors[index].dtype for index in indices if index >= 0))  # -1: an input left out
+def _operator(operator: schema.Operator, codes: list[tuple[str, bool]], tensors: list[TensorInfo]) -> Operator:
+    name, custom = codes[operator.OpcodeIndex()]
+    read = [operator.Inputs(i) for i in range(operator.InputsLength())]
+    return Operator(
+        name=name,
+        custom=custom,
+        inputs=tuple(None if index < 0 else tensors[index] for index in read),
+        outputs=_tensors_at((operator.Outputs(i) for i in range(operator.OutputsLength())), tensors),
+    )
+
+
+def _tensors_at(indices: Iterable[int], tensors: list[TensorInfo]) -> tuple[TensorInfo, ...]:
+    found = list(indices)
+    if found and min(found) < 0:
+        raise ValueError("an input or output is left out")
+    return tuple(tensors[index] for index in found)
+
+
+def _types(tensors: Sequence[TensorInfo | None]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tensor.dtype for tensor in tensors if tensor is not None))
 
 
 def _tensor(tensor: schema.Tensor) -> TensorInfo:
-    quantization = tensor.Quantization()
-    count = quantization.ScaleLength() if quantization is not None else 0
+    scales, zero_points = _quantization(tensor.Quantization())
     return TensorInfo(
         name=(tensor.Name() or b"").decode("utf-8", "replace"),
         dtype=_name_of(schema.TensorType, tensor.Type()),
         shape=tuple(tensor.Shape(index) for index in range(tensor.ShapeLength())),
-        scales=tuple(quantization.Scale(index) for index in range(count)),
-        zero_points=tuple(quantization.ZeroPoint(index) for index in range(count)),
+        scales=scales,
+        zero_points=zero_points,
     )
+
+
+def _quantization(found: schema.QuantizationParameters | None) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Returns scales and zero points, as arrays: per-channel models have tens of thousands."""
+    if found is None or not found.ScaleLength():
+        return (), ()
+    scales = tuple(found.ScaleAsNumpy().tolist())
+    return scales, tuple(found.ZeroPointAsNumpy().tolist()) if found.ZeroPointLength() else len(scales) * (0,)
 
 
 def _operation_name(code: schema.OperatorCode) -> tuple[str, bool]:

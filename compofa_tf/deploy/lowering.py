@@ -18,10 +18,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from compofa_tf.deploy.targets import TARGETS
 from compofa_tf.errors import InputError
-
-TARGETS = ("litert-cpu-int8", "litert-cpu-float", "edgetpu")
-"""What a model can be lowered for. All but the first take the model as it is."""
 
 _GAIN = 6.0
 """``x * relu6(x + 3)`` and ``relu6(x + 3)`` are this many times hard swish and hard sigmoid."""
@@ -61,7 +59,7 @@ def lower(model: keras.Model, *, target: str) -> keras.Model:
 
     Args:
       model: Built functional or sequential Keras model. It is neither modified nor shares weights with the result.
-      target: One of ``TARGETS``.
+      target: One of ``targets.TARGETS``.
 
     Returns:
       ``model`` itself, or a functional model for inference only, with the same inputs and outputs.
@@ -71,9 +69,7 @@ def lower(model: keras.Model, *, target: str) -> keras.Model:
     """
     if target not in TARGETS:
         raise InputError(f"target must be one of {', '.join(TARGETS)}. Received: target={target!r}")
-    if target != "litert-cpu-int8":
-        return model
-    return _Lowering().run(_functional(model))
+    return _Lowering().run(_functional(model)) if TARGETS[target] else model
 
 
 def _functional(model: keras.Model) -> keras.Model:

@@ -10,6 +10,7 @@ from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.interpreter import Interpreter
 
 from compofa_tf.deploy import flatbuffer
+from compofa_tf.deploy.flatbuffer import Contents
 from compofa_tf.errors import InputError
 from compofa_tf.quiet import native_stderr_hidden
 
@@ -23,24 +24,26 @@ class Runner:
     Args:
       model: Path of a ``.tflite`` file with one input and one output (anything ``os.fspath`` takes), or its bytes.
       threads: CPU threads.
+      contents: What ``flatbuffer.inspect`` found in it, where that is known already.
+
+    Attributes:
+      contents: The same.
 
     Raises:
       InputError: If the file is missing, damaged, needs operations that LiteRT does not have, or has several inputs or
         outputs.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | bytes, *, threads: int = 1) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] | bytes, *, threads: int = 1, contents: Contents | None = None
+    ) -> None:
         name = "the given content" if isinstance(model, bytes) else os.fspath(model)
-        contents = flatbuffer.inspect(model)
-        if (len(contents.inputs), len(contents.outputs)) != (1, 1):
-            raise InputError(
-                f"{name} must have one input and one output. "
-                f"Received: {len(contents.inputs)} inputs, {len(contents.outputs)} outputs"
-            )
-        if contents.custom_operations:
-            raise InputError(
-                f"{name} needs operations that LiteRT does not have. Received: {', '.join(contents.custom_operations)}"
-            )
+        self.contents = contents or flatbuffer.inspect(model)
+        inputs, outputs = len(self.contents.inputs), len(self.contents.outputs)
+        if (inputs, outputs) != (1, 1):
+            raise InputError(f"{name} must have one input and one output. Received: {inputs} inputs, {outputs} outputs")
+        if lacking := self.contents.custom_operations:
+            raise InputError(f"{name} needs operations that LiteRT does not have. Received: {', '.join(lacking)}")
         self._content = model if isinstance(model, bytes) else _read(model)
         with native_stderr_hidden():
             self._interpreter = Interpreter(model_content=self._content, num_threads=threads)

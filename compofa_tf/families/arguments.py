@@ -11,7 +11,7 @@ from compofa_tf.errors import InputError
 PROFILES = ("mobile", "edgetpu")
 
 
-def checked_settings(
+def checked_arguments(
     *,
     by_size: Mapping[int, tuple[int, ...]],
     input_size: Any,
@@ -30,10 +30,10 @@ def checked_settings(
       width_mult: Number in (0, 8].
       profile: One of ``PROFILES``.
       classes: Whole number of at least 2.
-      **others: Settings that ``Space`` checks.
+      **others: Arguments that ``Space`` or the family checks.
 
     Returns:
-      The strides, and the settings of the space.
+      The strides, and ``Space.arguments``.
 
     Raises:
       InputError: For the first argument that no family takes.
@@ -54,11 +54,11 @@ def checked_settings(
         raise InputError(
             f"strides needs {len(usual)} entries of 1 or 2: the stem, then the stages. Received: strides={steps!r}"
         )
-    settings = {
+    arguments = {
         "width_mult": float(width_mult),
         **others,
         "profile": profile,
         "classes": int(classes),
         "input_size": input_size,
     }
-    return steps, settings if steps == usual else {**settings, "strides": list(steps)}
+    return steps, arguments if steps == usual else {**arguments, "strides": list(steps)}

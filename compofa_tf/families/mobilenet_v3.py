@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from compofa_tf.families.arguments import checked_settings
-from compofa_tf.space import Space
-from compofa_tf.space.stages import InvertedStage
-from compofa_tf.space.units import Activation, BlockUnit, ConvUnit, DenseUnit, PoolUnit, make_divisible
+from compofa_tf.families.arguments import checked_arguments
+from compofa_tf.space import BlockUnit, ConvUnit, DenseUnit, InvertedStage, PoolUnit, Space, make_divisible
+from compofa_tf.space.units import Activation
 
-WIDTHS = (24, 40, 80, 112, 160)
-KERNELS = (3, 5, 3, 3, 5)
-HARD_SWISH = (False, False, True, True, True)
-SQUEEZE_EXCITE = (False, True, False, True, True)
+
+class Row(NamedTuple):
+    """A stage: channels, fixed kernel side, h-swish or ReLU, squeeze-and-excite or not, stride for images of 224."""
+
+    width: int
+    kernel: int
+    swish: bool
+    excite: bool
+    stride: int
+
+
+STAGES = (
+    # width, kernel, swish, excite, stride; at 224 pixels the stem leaves a map of 112 x 112
+    Row(24, 3, False, False, 2),  # 56 x 56
+    Row(40, 5, False, True, 2),  # 28 x 28
+    Row(80, 3, True, False, 2),  # 14 x 14
+    Row(112, 3, True, True, 1),  # 14 x 14
+    Row(160, 5, True, True, 2),  # 7 x 7
+)
+STEM, EXPANDED, MIX = 16, 960, 1280
+"""Channels of the stem and its first block, and of the two convolutions of the head."""
+
 CHOICES = ((2, 3), (3, 4), (4, 6))
 """Depth and expand ratio of a stage grow together (CompOFA, section 3.1)."""
 
-STRIDES = {224: (2, 2, 2, 2, 1, 2), 64: (2, 1, 2, 2, 1, 2), 32: (1, 1, 2, 2, 1, 2)}
+STRIDES = {224: (2, *(row.stride for row in STAGES)), 64: (2, 1, 2, 2, 1, 2), 32: (1, 1, 2, 2, 1, 2)}
 """Strides of the stem and the five stages for an image side: 224 as published; the others keep a last map of 4 x 4."""
 
 
@@ -46,7 +63,7 @@ def mobilenet_v3(
     Raises:
       InputError: For a value outside the lists above.
     """
-    steps, settings = checked_settings(
+    steps, arguments = checked_arguments(
         by_size=STRIDES,
         input_size=input_size,
         strides=strides,
@@ -56,32 +73,18 @@ def mobilenet_v3(
         profile=profile,
         classes=classes,
     )
-    swish: Activation = "hard_swish" if profile == "mobile" else "relu6"
-    relu: Activation = "relu" if profile == "mobile" else "relu6"
-    first, *widths, expanded, mix = (make_divisible(width * width_mult) for width in (16, *WIDTHS, 960, 1280))
-    stages = tuple(
-        InvertedStage(
-            in_channels=in_channels,
-            width=width,
-            stride=stride,
-            activation=swish if has_swish else relu,
-            squeeze_excite=has_se and profile == "mobile",
-            kernel=size,
-            choices=CHOICES,
-            kernels=(3, 5, 7),
-        )
-        for in_channels, width, stride, has_swish, has_se, size in zip(
-            (first, *widths), widths, steps[1:], HARD_SWISH, SQUEEZE_EXCITE, KERNELS
-        )
+    swish, relu = _activations(profile)
+    first, *widths, expanded, mix = (
+        make_divisible(width * width_mult) for width in (STEM, *(row.width for row in STAGES), EXPANDED, MIX)
     )
     return Space(
         family="mobilenet_v3",
-        arguments=settings,
+        arguments=arguments,
         stem=(
             ConvUnit("stem", 3, first, 3, steps[0], swish),
             BlockUnit("first", first, first, first, 3, 1, relu, shortcut=True, expansion=False),
         ),
-        stages=stages,
+        stages=tuple(_stage(*sizes, profile) for sizes in zip(STAGES, (first, *widths), widths, steps[1:])),
         head=(
             ConvUnit("head_expand", widths[-1], expanded, activation=swish),
             PoolUnit("head_pool"),
@@ -93,3 +96,22 @@ def mobilenet_v3(
         profile=profile,
         classes=classes,
     )
+
+
+def _stage(row: Row, in_channels: int, width: int, stride: int, profile: str) -> InvertedStage:
+    swish, relu = _activations(profile)
+    return InvertedStage(
+        in_channels=in_channels,
+        width=width,
+        stride=stride,
+        activation=swish if row.swish else relu,
+        squeeze_excite=row.excite and profile == "mobile",
+        kernel=row.kernel,
+        choices=CHOICES,
+        kernels=(3, 5, 7),
+    )
+
+
+def _activations(profile: str) -> tuple[Activation, Activation]:
+    """What stands where the published network has h-swish, and where it has ReLU."""
+    return ("hard_swish", "relu") if profile == "mobile" else ("relu6", "relu6")

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from compofa_tf.families.arguments import checked_settings
-from compofa_tf.space import Space
-from compofa_tf.space.stages import InvertedStage
-from compofa_tf.space.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit, make_divisible
+from compofa_tf.families.arguments import checked_arguments
+from compofa_tf.space import BlockUnit, ConvUnit, DenseUnit, InvertedStage, PoolUnit, Space, make_divisible
 
-WIDTHS = (24, 40, 80, 96, 192, 320)
 CHOICES = ((2, 3), (3, 4), (4, 6))
 LAST_CHOICES = ((1, 6),)
 """The last stage always has one block. Compound: at the largest ratio. That coupling of this family is ours."""
 
-KERNELS = (3, 5, 3, 3, 5, 3)
-"""Fixed kernels by stage: those of the compound MobileNetV3, and 3 in the sixth stage; ours. Published: elastic."""
 
-STRIDES = {224: (2, 2, 2, 2, 1, 2, 1), 64: (2, 1, 2, 2, 1, 2, 1), 32: (1, 1, 2, 2, 1, 2, 1)}
+class Row(NamedTuple):
+    """A stage: channels, fixed kernel side, depths with their expand ratios, stride for images of 224."""
+
+    width: int
+    kernel: int
+    choices: tuple[tuple[int, float], ...]
+    stride: int
+
+
+STAGES = (
+    # width, kernel, choices, stride; at 224 pixels the stem leaves a map of 112 x 112
+    Row(24, 3, CHOICES, 2),  # 56 x 56
+    Row(40, 5, CHOICES, 2),  # 28 x 28
+    Row(80, 3, CHOICES, 2),  # 14 x 14
+    Row(96, 3, CHOICES, 1),  # 14 x 14
+    Row(192, 5, CHOICES, 2),  # 7 x 7
+    Row(320, 3, LAST_CHOICES, 1),  # 7 x 7
+)
+"""Fixed kernels are those of the compound MobileNetV3, and 3 in the sixth stage: ours. Published: elastic ones."""
+
+STEM, FIRST, MIX = 32, 16, 1280
+"""Channels of the stem, its first block and the convolution of the head."""
+
+STRIDES = {224: (2, *(row.stride for row in STAGES)), 64: (2, 1, 2, 2, 1, 2, 1), 32: (1, 1, 2, 2, 1, 2, 1)}
 """Strides of the stem and the six stages for an image side: 224 as published; the others keep a last map of 4 x 4."""
 
 
@@ -46,7 +64,7 @@ def proxyless_nas(
     Raises:
       InputError: For a value outside the lists above.
     """
-    steps, settings = checked_settings(
+    steps, arguments = checked_arguments(
         by_size=STRIDES,
         input_size=input_size,
         strides=strides,
@@ -56,31 +74,17 @@ def proxyless_nas(
         profile=profile,
         classes=classes,
     )
-    stem, first, *widths, mix = (make_divisible(width * width_mult) for width in (32, 16, *WIDTHS, 1280))
-    stages = tuple(
-        InvertedStage(
-            in_channels=in_channels,
-            width=width,
-            stride=stride,
-            activation="relu6",
-            squeeze_excite=False,
-            kernel=size,
-            choices=CHOICES if number < len(WIDTHS) else LAST_CHOICES,
-            kernels=(3, 5, 7),
-            ratios=(3, 4, 6),
-        )
-        for number, (in_channels, width, stride, size) in enumerate(
-            zip((first, *widths), widths, steps[1:], KERNELS), start=1
-        )
+    stem, first, *widths, mix = (
+        make_divisible(width * width_mult) for width in (STEM, FIRST, *(row.width for row in STAGES), MIX)
     )
     return Space(
         family="proxyless_nas",
-        arguments=settings,
+        arguments=arguments,
         stem=(
             ConvUnit("stem", 3, stem, 3, steps[0], "relu6"),
             BlockUnit("first", stem, stem, first, 3, 1, "relu6", expansion=False),
         ),
-        stages=stages,
+        stages=tuple(_stage(*sizes) for sizes in zip(STAGES, (first, *widths), widths, steps[1:])),
         head=(
             ConvUnit("head_mix", widths[-1], mix, activation="relu6"),
             PoolUnit("head_pool"),
@@ -91,4 +95,18 @@ def proxyless_nas(
         profile=profile,
         classes=classes,
         epsilon=1e-3,
+    )
+
+
+def _stage(row: Row, in_channels: int, width: int, stride: int) -> InvertedStage:
+    return InvertedStage(
+        in_channels=in_channels,
+        width=width,
+        stride=stride,
+        activation="relu6",
+        squeeze_excite=False,
+        kernel=row.kernel,
+        choices=row.choices,
+        kernels=(3, 5, 7),
+        ratios=(3, 4, 6),
     )

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from compofa_tf.errors import InputError
-from compofa_tf.families.arguments import checked_settings
-from compofa_tf.space import Space
-from compofa_tf.space.stages import ResidualStage, ResidualStem
-from compofa_tf.space.units import DenseUnit, PoolUnit, make_divisible
+from compofa_tf.families.arguments import checked_arguments
+from compofa_tf.space import DenseUnit, PoolUnit, ResidualStage, ResidualStem, Space, Stage, make_divisible
 
-STEM_WIDTH = 64
-WIDTHS = (256, 512, 1024, 2048)
-BASE_DEPTHS = (2, 2, 4, 2)
+
+class Row(NamedTuple):
+    """A stage: channels at full width, blocks at depth 0, stride for images of 224."""
+
+    width: int
+    base: int
+    stride: int
+
+
+STAGES = (
+    # width, base, stride; at 224 pixels the stem and its pool leave a map of 56 x 56
+    Row(256, 2, 1),  # 56 x 56
+    Row(512, 2, 2),  # 28 x 28
+    Row(1024, 4, 2),  # 14 x 14
+    Row(2048, 2, 2),  # 7 x 7
+)
+STEM = 64
+"""Channels of the stem at full width."""
+
 CHOICES = ((0, 0.2), (1, 0.25), (2, 0.35))
 """Blocks beyond the base, and expand ratio. Compound: they and the width of a stage grow together; that is ours."""
 
 WIDTH_CHOICES = (0.65, 0.8, 1.0)
 
-STRIDES = {224: (2, 2, 1, 2, 2, 2), 64: (2, 1, 1, 2, 2, 2), 32: (1, 1, 1, 2, 2, 2)}
+STRIDES = {224: (2, 2, *(row.stride for row in STAGES)), 64: (2, 1, 1, 2, 2, 2), 32: (1, 1, 1, 2, 2, 2)}
 """Strides of the stem, its pool and the four stages for an image side: 224 as published; the others keep 4 x 4."""
 
 
@@ -37,8 +51,8 @@ def resnet50(
     """Returns the ResNet50-D space: every stage has a depth, an expand ratio per block and a width of its own.
 
     Depths are those of the published settings: blocks beyond 2, 2, 4, 2, and for the stem 2 with the residual
-    convolution in its middle, 0 without. ``widths`` of an architecture are six indices into the argument ``widths``:
-    the middle of the stem, the stem, the four stages.
+    convolution in its middle, 0 without. ``Arch.widths`` are six indices into the argument ``widths``: the
+    middle of the stem, the stem, the four stages.
 
     Args:
       width_mult: Multiplies every width, rounded to multiples of 8.
@@ -56,22 +70,35 @@ def resnet50(
     """
     if kernel != "fixed":
         raise InputError(f"Kernels of ResNet50 are fixed. Received: kernel={kernel!r}")
-    shares = tuple(widths) if isinstance(widths, Sequence) else ()
-    known = all(isinstance(share, (int, float)) and 0 < share <= 8 for share in shares)
-    if not known or len(shares) != len(CHOICES) or list(shares) != sorted(shares):
-        raise InputError(f"widths needs {len(CHOICES)} numbers in (0, 8], ascending. Received: widths={widths!r}")
-    steps, settings = checked_settings(
+    shares = _checked_shares(widths)
+    steps, arguments = checked_arguments(
         by_size=STRIDES,
         input_size=input_size,
         strides=strides,
         width_mult=width_mult,
-        widths=[float(share) for share in shares],
+        widths=list(shares),
         coupling=coupling,
         profile=profile,
         classes=classes,
     )
+    stages = _stages(shares, width_mult, steps, coupling)
+    return Space(
+        family="resnet50",
+        arguments=arguments,
+        stem=(),
+        stages=stages,
+        head=(PoolUnit("head_pool"), DenseUnit("classifier", stages[-1].out_channels(None), classes)),
+        coupling=coupling,
+        kernel=kernel,
+        profile=profile,
+        classes=classes,
+    )
+
+
+def _stages(shares: Sequence[float], width_mult: float, steps: Sequence[int], coupling: str) -> tuple[Stage, ...]:
     stems, *options = (
-        tuple(make_divisible(width * width_mult * share) for share in shares) for width in (STEM_WIDTH, *WIDTHS)
+        tuple(make_divisible(width * width_mult * share) for share in shares)
+        for width in (STEM, *(row.width for row in STAGES))
     )
     stem = ResidualStem(
         middles=tuple(make_divisible(width // 2) for width in stems),
@@ -79,20 +106,16 @@ def resnet50(
         strides=(steps[0], steps[1]),
         choices=tuple((depth, 0) for depth, _ in CHOICES if coupling == "compound" or depth != 1),
     )
-    stages = tuple(
-        ResidualStage(before, own, stride, base, CHOICES, name=f"stage{number}")
-        for number, (before, own, stride, base) in enumerate(
-            zip((stems, *options), options, steps[2:], BASE_DEPTHS), start=1
-        )
+    rows = enumerate(zip(STAGES, (stems, *options), options, steps[2:]), start=1)
+    return stem, *(
+        ResidualStage(before, own, stride, row.base, CHOICES, name=f"stage{number}")
+        for number, (row, before, own, stride) in rows
     )
-    return Space(
-        family="resnet50",
-        arguments=settings,
-        stem=(),
-        stages=(stem, *stages),
-        head=(PoolUnit("head_pool"), DenseUnit("classifier", options[-1][-1], classes)),
-        coupling=coupling,
-        kernel=kernel,
-        profile=profile,
-        classes=classes,
-    )
+
+
+def _checked_shares(widths: Any) -> tuple[float, ...]:
+    shares = tuple(widths) if isinstance(widths, Sequence) else ()
+    known = all(isinstance(share, (int, float)) and 0 < share <= 8 for share in shares)
+    if not known or len(shares) != len(CHOICES) or list(shares) != sorted(shares):
+        raise InputError(f"widths needs {len(CHOICES)} numbers in (0, 8], ascending. Received: widths={widths!r}")
+    return tuple(float(share) for share in shares)

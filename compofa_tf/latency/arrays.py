@@ -1,52 +1,93 @@
-"""A latency table laid out for many archs at once. NumPy only."""
+"""A latency table for many archs at once. NumPy only."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from compofa_tf.latency.table import LatencyTable
-from compofa_tf.space import Arch, Space
+from compofa_tf.space import Arch
 from compofa_tf.space.archs import Archs
 from compofa_tf.space.pieces import covering_archs
 
 
-class Latencies:
-    """The latencies of a table laid out for many members at once; predicts what ``LatencyTable.predict`` does.
+class Latencies(Protocol):
+    """Predicts latencies for many archs at once, as ``LatencyTable.predict`` does one by one."""
 
-    Families with elastic widths are looked up one by one: what a stage costs depends on the stage before it.
+    def predict_all(self, archs: Archs) -> np.ndarray:
+        """Returns predicted latencies in ms: float64 ``[count]``."""
+
+    def fastest(self) -> Archs | None:
+        """Returns the fastest subnet at each resolution, before the correction of the table; None if nobody knows.
+
+        That need not be the smallest: a device may be slow at one kind of operation.
+        """
+
+
+def latencies_of(table: LatencyTable, resolutions: Sequence[int]) -> Latencies:
+    """Returns a table laid out for many archs.
 
     Args:
-      space: The family.
-      latency: A ``LatencyTable`` that covers it.
+      table: Covers its whole space at these resolutions.
       resolutions: Resolutions that will be asked for.
 
     Raises:
-      KeyError: If the table does not cover a piece.
+      NotCoveredError: If the table does not cover a piece.
+    """
+    elastic_widths = table.space.width_spans[-1].stop > 0
+    return SlowLatencies(table) if elastic_widths else LatencyArrays(table, resolutions)
+
+
+class SlowLatencies:
+    """Looks archs up one by one: with elastic widths, what a stage costs depends on the stage before it.
+
+    Args:
+      table: The latency table.
     """
 
-    def __init__(self, space: Space, latency: LatencyTable, resolutions: Sequence[int]) -> None:
-        self.space, self._table, self._correction = space, latency, latency.correction
-        self._resolutions = np.array(sorted(set(resolutions)), np.int64)
-        if space.width_spans[-1].stop:
-            return
-        settings = [slot.choices for slot in space.stage_slots]
-        self._expands = np.array(sorted({s[0] for options in settings for s in options if s}), np.float64)
-        self._kernels = np.array(sorted({s[1] for options in settings for s in options if s}), np.int64)
-        count = len(self._resolutions)
-        self._by_block = space.pieces_are_blocks
-        self._ends = np.full(count, np.nan)
-        self._blocks = np.full((count, len(settings), len(self._expands), len(self._kernels)), np.nan)
-        self._stages = np.full((count, len(space.stages), 1 + max(max(s.depths) for s in space.stages)), np.nan)
-        for row, side in enumerate(self._resolutions.tolist()):
-            for arch in covering_archs(space, side):
-                self._learn(row, arch, latency)
+    def __init__(self, table: LatencyTable) -> None:
+        self.table = table
 
-    def _learn(self, row: int, arch: Arch, latency: LatencyTable) -> None:
-        stem, *inner, head = latency.pieces_of(arch)
+    def predict_all(self, archs: Archs) -> np.ndarray:
+        """Returns predicted latencies in ms: float64 ``[count]``."""
+        one_by_one = (archs.arch(self.table.space, index) for index in range(len(archs)))
+        return np.array([self.table.predict(arch) for arch in one_by_one], np.float64)
+
+    def fastest(self) -> None:
+        """Nobody knows: the fastest choice of a stage depends on the stage before it."""
+
+
+class LatencyArrays:
+    """The pieces of a table as arrays, for families of fixed widths.
+
+    Args:
+      table: The latency table.
+      resolutions: Resolutions that will be asked for.
+
+    Raises:
+      NotCoveredError: If the table does not cover a piece.
+    """
+
+    def __init__(self, table: LatencyTable, resolutions: Sequence[int]) -> None:
+        self.table, self.space = table, table.space
+        self._resolutions = np.array(sorted(set(resolutions)), np.int64)
+        choices = [slot.choices for slot in self.space.stage_slots]
+        self._expands = np.array(sorted({c[0] for options in choices for c in options if c}), np.float64)
+        self._kernels = np.array(sorted({c[1] for options in choices for c in options if c}), np.int64)
+        count, stages = len(self._resolutions), self.space.stages
+        self._by_block = self.space.pieces_are_blocks
+        self._ends = np.full(count, np.nan)
+        self._blocks = np.full((count, len(choices), len(self._expands), len(self._kernels)), np.nan)
+        self._stages = np.full((count, len(stages), 1 + max(max(stage.depths) for stage in stages)), np.nan)
+        for row, side in enumerate(self._resolutions.tolist()):
+            for arch in covering_archs(self.space, side):
+                self._learn(row, arch)
+
+    def _learn(self, row: int, arch: Arch) -> None:
+        stem, *inner, head = self.table.pieces_of(arch)
         self._ends[row] = stem + head
         if not self._by_block:
             for number, (depth, ms) in enumerate(zip(arch.depths, inner, strict=True)):
@@ -60,31 +101,28 @@ class Latencies:
             kernel = np.searchsorted(self._kernels, arch.kernels[block])
             self._blocks[row, block, expand, kernel] = ms
 
-    def predict_all(self, members: Archs) -> np.ndarray:
+    def predict_all(self, archs: Archs) -> np.ndarray:
         """Returns predicted latencies in ms: float64 ``[count]``."""
-        if members.widths.shape[1]:
-            archs = (members.arch(self.space, index) for index in range(len(members)))
-            return np.array([self._table.predict(arch) for arch in archs], np.float64)
-        rows = np.searchsorted(self._resolutions, members.resolutions)
-        if not self._by_block:
-            stages = np.arange(members.depths.shape[1])
-            sums = self._ends[rows] + self._stages[rows[:, np.newaxis], stages, members.depths].sum(axis=1)
-            return self._correction.apply(sums, stages.size + 2)
-        kept = members.kernels > 0
-        expands = np.searchsorted(self._expands, members.expands)
-        kernels = np.searchsorted(self._kernels, members.kernels)
-        blocks = np.arange(kept.shape[1])
-        found = np.where(kept, self._blocks[rows[:, np.newaxis], blocks, expands, kernels], 0.0)
-        sums = self._ends[rows] + found.sum(axis=1)
-        return self._correction.apply(sums, kept.sum(axis=1) + 2)
+        rows = np.searchsorted(self._resolutions, archs.resolutions)
+        inner, counts = self._of_blocks(rows, archs) if self._by_block else self._of_stages(rows, archs)
+        return self.table.correction.apply(self._ends[rows] + inner.sum(axis=1), counts + 2)
+
+    def _of_stages(self, rows: np.ndarray, archs: Archs) -> tuple[np.ndarray, Any]:
+        """Returns the ms of each stage, ``[count, stages]``, and how many there are."""
+        stages = np.arange(archs.depths.shape[1])
+        return self._stages[rows[:, np.newaxis], stages, archs.depths], stages.size
+
+    def _of_blocks(self, rows: np.ndarray, archs: Archs) -> tuple[np.ndarray, Any]:
+        """Returns the ms of each block, ``[count, blocks]``, 0 of dropped ones, and how many are kept, ``[count]``."""
+        kept = archs.kernels > 0
+        expands = np.searchsorted(self._expands, archs.expands)
+        kernels = np.searchsorted(self._kernels, archs.kernels)
+        found = self._blocks[rows[:, np.newaxis], np.arange(kept.shape[1]), expands, kernels]
+        return np.where(kept, found, 0.0), kept.sum(axis=1)
 
     def fastest(self) -> Archs:
-        """Returns the fastest member at each resolution, before the correction of the table; not with elastic widths.
-
-        That need not be the smallest: a device may be slow at one kind of operation.
-        """
-        space = self.space
-        return Archs.of(space, [self._fastest(row) for row in range(len(self._resolutions))])
+        """Returns the fastest subnet at each resolution; see ``Latencies.fastest``."""
+        return Archs.of(self.space, [self._fastest(row) for row in range(len(self._resolutions))])
 
     def _fastest(self, row: int) -> Arch:
         space, side = self.space, int(self._resolutions[row])

@@ -1,4 +1,4 @@
-"""How long a ``.tflite`` file takes on this machine: a record with its conditions. No TensorFlow."""
+"""How long a ``.tflite`` file takes on a device: a record with its conditions. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from compofa_tf.deploy import flatbuffer
-from compofa_tf.errors import InputError
-from compofa_tf.latency.devices.host import check_device, conditions, time_model
+from compofa_tf.latency.devices.device import Device, open_device
+from compofa_tf.latency.timings import Times
 
-SPREAD_BOUND = 0.25
-"""Largest (90th percentile - median) / median of a machine that counts as quiet."""
+MOST_RUN_SPREAD = 0.25
+"""Largest ``Times.spread``, of single inferences, of a machine that counts as quiet."""
 
 _ATTEMPTS = 3
 
@@ -29,18 +29,17 @@ class BenchmarkRow:
       min_ms: Fastest inference.
       mean_ms: Mean.
       spread: ``(p90_ms - median_ms) / median_ms``.
-      noisy: Whether the spread stayed above ``SPREAD_BOUND`` in every attempt: the machine was busy.
+      noisy: Whether the spread stayed above the bound in every attempt: the machine was busy.
       runs: Number of inferences.
       warmup_runs: Inferences before the first that counts.
       threads: CPU threads.
       delegate: What executes the graph, ``"XNNPACK"``.
       fully_accelerated: Whether the delegate took every operation.
       precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``, as found in the file.
-      device: ``"host"``.
-      processor: Name of the processor.
+      device: Name of the device, ``"host"``.
+      processor: Name of its processor.
       runtime_version: Version of ``ai_edge_litert``.
-      date: When, ISO 8601 with time zone.
-      measured: Always True; predictions are not rows.
+      date: When it began, ISO 8601 with time zone.
     """
 
     ms: float
@@ -60,7 +59,6 @@ class BenchmarkRow:
     processor: str
     runtime_version: str
     date: str
-    measured: bool = True
 
     def __str__(self) -> str:
         notes = "" if self.fully_accelerated else ", NOT fully accelerated"
@@ -76,60 +74,55 @@ class BenchmarkRow:
         """Returns the row as plain JSON values; what a sidecar holds under ``latency.measured``."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> BenchmarkRow:
-        """Reads what ``to_json`` gave.
-
-        Raises:
-          InputError: If a field is missing or unknown.
-        """
-        try:
-            return cls(**content)
-        except TypeError as error:
-            raise InputError(f"this is not a benchmark row ({error}).") from None
-
 
 def benchmark(
     model: str | os.PathLike[str],
     *,
-    device: str = "host",
+    device: str | Device = "host",
     threads: int = 1,
     runs: int = 300,
     warmup: int = 30,
-    spread_bound: float = SPREAD_BOUND,
+    spread_bound: float = MOST_RUN_SPREAD,
 ) -> BenchmarkRow:
-    """Measures the latency of one ``.tflite`` file with LiteRT's CPU back end, in a process of its own.
+    """Measures the latency of one ``.tflite`` file; on ``"host"`` with LiteRT's CPU back end, in a process of its own.
 
     When the times spread more than ``spread_bound`` the machine is busy: the measurement is repeated up to three times
     in all, the steadiest one counts, and the row says ``noisy`` if even that is above the bound.
 
     Args:
       model: Path of a ``.tflite`` file, or an ``Artifact``.
-      device: ``"host"``, this machine.
+      device: ``"host"``, this machine, or a ``Device``.
       threads: CPU threads, at least 1.
       runs: Inferences to time.
       warmup: Inferences before them.
-      spread_bound: See ``SPREAD_BOUND``.
+      spread_bound: See ``MOST_RUN_SPREAD``.
 
     Raises:
-      InputError: If the device is another, a number is out of range, the file is missing or damaged, or the runtime
+      InputError: If there is no such device, a number is out of range, the file is missing or damaged, or the runtime
         fails on it.
     """
-    check_device(device)
+    opened = open_device(device)
     precision = flatbuffer.inspect(model).precision
-    best: dict[str, Any] | None = None
+    conditions = opened.describe()
+    tried: list[Times] = []
     for _ in range(_ATTEMPTS):
-        found = time_model(model, threads=threads, runs=runs, warmup=warmup)
-        if best is None or found["spread"] < best["spread"]:
-            best = found
-        if best["spread"] <= spread_bound:
+        tried += opened.time([model], threads=threads, runs=runs, warmup=warmup, rounds=1)
+        if tried[-1].spread <= spread_bound:
             break
-    best = best or {}
+    steadiest = min(tried, key=lambda times: times.spread)
     return BenchmarkRow(
-        **best,
-        noisy=best["spread"] > spread_bound,
+        ms=steadiest.ms,
+        median_ms=steadiest.median_ms,
+        p90_ms=steadiest.p90_ms,
+        min_ms=steadiest.min_ms,
+        mean_ms=steadiest.mean_ms,
+        spread=steadiest.spread,
+        noisy=steadiest.spread > spread_bound,
+        runs=steadiest.runs,
         warmup_runs=warmup,
         threads=threads,
+        fully_accelerated=steadiest.fully_accelerated,
         precision=precision,
-        **conditions(),
+        device=opened.name,
+        **{name: conditions[name] for name in ("delegate", "processor", "runtime_version", "date")},
     )

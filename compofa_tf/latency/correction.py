@@ -29,7 +29,7 @@ class Correction:
     overhead_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        """Rejects what no fit gives."""
+        """Rejects a scale that is not positive, and an overhead that is not finite."""
         if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.overhead_ms)):
             raise InputError(
                 "A correction has a positive scale and a finite overhead. "

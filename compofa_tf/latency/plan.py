@@ -1,4 +1,4 @@
-"""What a latency table has to measure: the distinct pieces of a family, and some whole subnets. No TensorFlow."""
+"""What a latency table has to measure, and how: the distinct pieces of a family, some whole subnets. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,12 +7,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compofa_tf.errors import InputError
+from compofa_tf.errors import InputError, at_least
 from compofa_tf.space import Arch, Space, cost
 from compofa_tf.space.pieces import Piece, covering_archs
 
 _POOL = 300
-"""Random members from which the whole subnets are chosen."""
+"""Random subnets from which the whole subnets are chosen."""
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How everything of a plan is converted and timed.
+
+    Attributes:
+      precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+      threads: CPU threads of the runtime.
+      runs: Timed inferences of every piece and whole subnet in all.
+      warmup: Inferences of each before every visit.
+    """
+
+    precision: str
+    threads: int
+    runs: int
+    warmup: int
+
+    def __post_init__(self) -> None:
+        """Rejects numbers with which nothing is timed."""
+        at_least(1, threads=self.threads, runs=self.runs)
+        at_least(0, warmup=self.warmup)
 
 
 @dataclass(frozen=True)
@@ -20,12 +42,14 @@ class MeasurementPlan:
     """What is to be measured.
 
     Attributes:
+      space: The family.
       resolutions: Sides of the input, ascending.
       pieces: Distinct pieces by key, in the order of execution of the first network that has them.
       fit: Whole subnets that the correction is fitted on.
       validate: Whole subnets that the predictions are judged by.
     """
 
+    space: Space
     resolutions: tuple[int, ...]
     pieces: dict[str, Piece]
     fit: tuple[Arch, ...]
@@ -42,22 +66,20 @@ class MeasurementPlan:
         validate: int = 0,
         seed: int = 0,
     ) -> MeasurementPlan:
-        """Plans the measurement of all members of a space at some resolutions, or of some members.
+        """Plans the measurement of all subnets of a space at some resolutions, or of some subnets.
 
         Args:
           space: The family.
           resolutions: Sides of the input; those of ``archs`` when absent.
-          archs: Cover only these members.
+          archs: Cover only these subnets.
           fit: How many whole subnets to fit on, from the smallest to the largest, evenly over the range of MACs.
           validate: How many others to validate on, likewise. A small space has fewer.
-          seed: Decides the random members from which both are chosen.
+          seed: Decides the random subnets from which both are chosen.
 
         Raises:
           InputError: If neither resolutions nor archs are given, they disagree, or a number is negative.
         """
-        for name, value in (("fit", fit), ("validate", validate)):
-            if value < 0:
-                raise InputError(f"{name} must be at least 0. Received: {name}={value}")
+        at_least(0, fit=fit, validate=validate)
         chosen = None if archs is None else tuple(dict.fromkeys(archs))
         sides = tuple(sorted(set(resolutions or [arch.resolution for arch in chosen or ()])))
         if not sides:
@@ -71,20 +93,20 @@ class MeasurementPlan:
         macs = {arch: cost.macs(space, arch) for arch in pool}
         fitted = _spread(macs, fit)
         judged = _spread({arch: count for arch, count in macs.items() if arch not in fitted}, validate)
-        return cls(sides, pieces, fitted, judged)
+        return cls(space, sides, pieces, fitted, judged)
 
 
 def _draw(space: Space, resolutions: tuple[int, ...], *, count: int, seed: int) -> tuple[Arch, ...]:
-    """Returns the smallest and the largest member and others drawn at random, without repetitions."""
+    """Returns the smallest and the largest subnet and others drawn at random, without repetitions."""
     rng = np.random.default_rng(seed)
     extremes = (space.smallest(resolutions[0]), space.largest(resolutions[-1]))
     return tuple(dict.fromkeys((*extremes, *(space.sample(rng, resolutions=resolutions) for _ in range(count)))))
 
 
 def _spread(macs: dict[Arch, int], count: int) -> tuple[Arch, ...]:
-    """Returns members whose multiply-adds lie evenly over the range, ascending; all if there are fewer.
+    """Returns subnets whose multiply-adds lie evenly over the range, ascending; all if there are fewer.
 
-    Latency budgets lie anywhere in the range; members drawn at random crowd in its middle.
+    Latency budgets lie anywhere in the range; subnets drawn at random crowd in its middle.
     """
     left = dict(macs)
     chosen = []

@@ -1,4 +1,4 @@
-"""Measured latencies of the pieces of a family, from which the latency of every member is predicted. No TensorFlow."""
+"""Measured latencies of the pieces of a family, from which the latency of every subnet is predicted. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from compofa_tf import families, files
-from compofa_tf.errors import InputError, NotCoveredError
-from compofa_tf.latency.correction import Check, Correction, Validation
-from compofa_tf.latency.timings import QUANTILE, Timing
+from compofa_tf._lazy import later
+from compofa_tf.errors import InputError, NotCoveredError, at_least
+from compofa_tf.latency.correction import Check, Correction, Validation, fit_correction
+from compofa_tf.latency.devices.device import DECISIVE, Device, open_device
+from compofa_tf.latency.plan import MeasurementPlan, Procedure
+from compofa_tf.latency.sums import PieceSums
+from compofa_tf.latency.timings import MOST_TURN_SPREAD, QUANTILE, Timing
+from compofa_tf.progress import say
 from compofa_tf.space import Arch, Space
 
 KIND = "latency_table"
@@ -25,7 +30,7 @@ def entry_at(resolution: int, key: str) -> str:
 
 @dataclass(eq=False)
 class LatencyTable:
-    """Latencies of the pieces of a family on one device, and what they say about its members.
+    """Latencies of the pieces of a family on one device, and what they say about its subnets.
 
     ``table.predict(arch)`` is a sum of measured pieces, corrected for what separate pieces cost more or less than one
     network; the correction is fitted on a few whole subnets and judged on others (``validation``). Nothing is
@@ -35,11 +40,11 @@ class LatencyTable:
       space: The family.
       precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
       threads: CPU threads of the runtime.
-      device: ``"host"``.
+      device: Name of the device, ``"host"``.
       resolutions: Resolutions that were asked for, ascending.
       runs: Inferences of every piece that were asked for.
       warmup: Inferences before each visit to a piece.
-      conditions: The device and its state when the measurement began (``latency.devices.describe``).
+      conditions: The device and its state when the measurement began (``Device.describe``).
       recipe_hash: ``Recipe.hash`` of the run, if any.
       entries: Piece key -> measured latency.
       subnets: Subnet id -> measured latency of the whole.
@@ -64,7 +69,7 @@ class LatencyTable:
     def __post_init__(self) -> None:
         """Puts the resolutions into order."""
         self.resolutions = tuple(sorted({int(resolution) for resolution in self.resolutions}))
-        self._sums: dict[tuple[Any, ...], tuple[float, int]] = {}
+        self._sums = PieceSums(self.space, self.pieces_of)
 
     def __len__(self) -> int:
         """Number of measured pieces."""
@@ -75,20 +80,18 @@ class LatencyTable:
         conditions = f"{self.precision}, {self.threads} thread(s), {self.device}"
         return f"<LatencyTable of {len(self)} pieces at {list(self.resolutions)} px, {conditions}, {self.space!r}>"
 
-    # Prediction
-
     def predict(self, arch: Arch) -> float:
-        """Returns the predicted latency of a member in ms, for one image.
+        """Returns the predicted latency of a subnet in ms, for one image.
 
         Raises:
           NotCoveredError: (a ``KeyError``) If a piece of it was not measured; names the piece and the nearest ones.
-          InputError: If the space has no such member.
+          InputError: If the space has no such subnet.
         """
         sum_ms, pieces = self.sum_of(arch)
         return self.correction.apply(sum_ms, pieces)
 
     def covers(self, arch: Arch) -> bool:
-        """Whether every piece of a member was measured."""
+        """Whether every piece of a subnet was measured."""
         try:
             self.sum_of(arch)
         except NotCoveredError:
@@ -96,41 +99,16 @@ class LatencyTable:
         return True
 
     def sum_of(self, arch: Arch) -> tuple[float, int]:
-        """Returns the plain sum in ms of the pieces of a member, and how many they are.
+        """Returns the plain sum in ms of the pieces of a subnet, and how many they are.
 
         Raises:
           NotCoveredError: As ``predict``.
           InputError: As ``predict``.
         """
-        blocks, widths = self.space.block_spans[-1].stop, self.space.width_spans[-1].stop
-        sizes = (len(arch.depths), len(arch.expands), len(arch.kernels), len(arch.widths))
-        if sizes != (len(self.space.stages), blocks, blocks, widths):
-            self.space.check(arch)
-        parts = self._parts(arch)
-        if any(part not in self._sums for part in parts):
-            self._learn(arch, parts)
-        found = [self._sums[part] for part in parts]
-        return sum(ms for ms, _ in found), sum(count for _, count in found)
-
-    def _parts(self, arch: Arch) -> list[tuple[Any, ...]]:
-        """What decides the pieces: those of a stage depend on its own choices, the width before it and the resolution.
-
-        The first part stands for stem and head.
-        """
-        keys = self.space.stage_keys(arch)
-        return [(arch.resolution, arch.widths[-1:]), *((arch.resolution, *key) for key in keys)]
-
-    def _learn(self, arch: Arch, parts: list[tuple[Any, ...]]) -> None:
-        found = self.pieces_of(arch)
-        stages = self.space.stage_units(arch)
-        counts = [len(units) if self.space.pieces_are_blocks else 1 for units in stages]
-        inner = iter(found[len(found) - 1 - sum(counts) : -1])
-        ends = [*found[: len(found) - 1 - sum(counts)], found[-1]]
-        for part, group in zip(parts, [ends, *([next(inner) for _ in range(count)] for count in counts)], strict=True):
-            self._sums[part] = (sum(group), len(group))
+        return self._sums.of(arch)
 
     def pieces_of(self, arch: Arch) -> list[float]:
-        """Returns the latencies in ms of the pieces of a member, in the order of ``Space.pieces``.
+        """Returns the latencies in ms of the pieces of a subnet, in the order of ``Space.pieces``.
 
         Raises:
           NotCoveredError: As ``predict``.
@@ -164,8 +142,6 @@ class LatencyTable:
             f"missing; {hint}."
         )
 
-    # Quality
-
     @property
     def validation(self) -> Validation | None:
         """Predicted against measured latency of the whole subnets that were not fitted on; None if there are none."""
@@ -182,10 +158,31 @@ class LatencyTable:
     def add(self, name: str, timing: Timing, *, subnet: bool = False) -> None:
         """Adds a measurement of a piece, or of a whole subnet by id, to what there is of it."""
         known = self.subnets if subnet else self.entries
-        known[name] = known[name].and_then(timing) if name in known else timing
+        known[name] = known[name].continued_by(timing) if name in known else timing
         self._sums.clear()
 
-    # Files
+    def fit(self, archs: Sequence[Arch]) -> None:
+        """Fits ``correction`` to measured whole subnets; none leave it as it is."""
+        if archs:
+            self.fitted = tuple(map(self.space.id, archs))
+            sums, counts = zip(*map(self.sum_of, archs))
+            self.correction = fit_correction(sums, counts, [self.subnets[name].ms for name in self.fitted])
+
+    def remarks(self) -> list[str]:
+        """Returns what a person should know of the measurement, in sentences."""
+        found = []
+        if self.noisy:
+            found.append(
+                f"The machine was busy: {len(self.noisy)} of {len(self.entries) + len(self.subnets)} latencies spread "
+                f"by more than {MOST_TURN_SPREAD:.0%} between turns and are marked as noisy. Measure again when it is "
+                "quiet."
+            )
+        slow = [name for name, timing in self.entries.items() if not timing.fully_accelerated]
+        if slow:
+            found.append(f"Not fully accelerated by LiteRT: {len(slow)} of {len(self)} pieces, for example {slow[0]}.")
+        if self.validation:
+            found.append(f"Predictions, {self.precision}: {self.validation}.")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON-serialisable mapping; the format is described in ``docs/formats.md``."""
@@ -248,14 +245,12 @@ class LatencyTable:
             space.parse(name)
         return table
 
-    # Measuring
-
     @classmethod
     def measure(
         cls,
         space: Space,
         *,
-        device: str = "host",
+        device: str | Device = "host",
         resolutions: Sequence[int] | None = None,
         precision: str = "int8",
         threads: int = 1,
@@ -270,25 +265,25 @@ class LatencyTable:
         recipe_hash: str | None = None,
         progress: bool = True,
     ) -> LatencyTable:
-        """Builds, converts and times the pieces of all members, and some whole subnets.
+        """Builds, converts and times the pieces of all subnets, and some whole subnets.
 
         Pieces have random weights, are converted exactly as exported models are, and are timed in turns, a few
         inferences each. When the machine is busy, inferences are added, at most as many again.
 
         Args:
           space: The family.
-          device: ``"host"``, this machine.
+          device: ``"host"``, this machine, or a ``Device``.
           resolutions: Sides of the input; those of ``archs`` when absent.
           precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
           threads: CPU threads of the runtime.
-          archs: Cover only these members; all of the space when absent.
+          archs: Cover only these subnets; all of the space when absent.
           runs: Timed inferences of every piece and whole subnet per repeat. The smaller the networks and the busier the
             machine, the more are needed; on a busy one 600 in all did well for networks of 0.1 ms, 120 did not.
           warmup: Inferences before each visit.
           repeats: ``runs`` times ``repeats`` inferences in all.
           fit: Whole subnets to fit ``correction`` on, from the smallest to the largest; 0 predicts plain sums.
           validate: Further whole subnets to judge the predictions by, evenly over the range of MACs.
-          seed: Decides the random members from which whole subnets are chosen.
+          seed: Decides the random subnets from which whole subnets are chosen.
           path: File that is written as the work goes on and continued if it exists. Converted models are kept beside
             it, in ``<path>.parts/``, until the table is complete.
           recipe_hash: ``Recipe.hash`` of the run, recorded in the file.
@@ -301,30 +296,42 @@ class LatencyTable:
           InputError: If an argument does not fit, or the file is damaged, of another space or was measured under other
             conditions; it is left as it is.
         """
-        from compofa_tf.latency.devices.host import describe
-        from compofa_tf.latency.plan import MeasurementPlan
-
-        for name, value, least in (("runs", runs, 1), ("repeats", repeats, 1), ("warmup", warmup, 0)):
-            if value < least:
-                raise InputError(f"{name} must be at least {least}. Received: {name}={value}")
+        at_least(1, runs=runs, repeats=repeats, threads=threads)
+        at_least(0, warmup=warmup)
         plan = MeasurementPlan.of(space, resolutions=resolutions, archs=archs, fit=fit, validate=validate, seed=seed)
+        opened = open_device(device)
         fresh = cls(
             space=space,
             precision=precision,
             threads=threads,
-            device=device,
+            device=opened.name,
             resolutions=plan.resolutions,
             runs=runs * repeats,
             warmup=warmup,
-            conditions=describe(device),
+            conditions=opened.describe(),
             recipe_hash=recipe_hash,
         )
         table = cls.resume(path, fresh=fresh)
-
-        from compofa_tf.latency.measuring import measure_latency
-
-        measure_latency(table, plan, path=path, progress=progress)
+        table._fill(plan, opened, path, progress)
         return table
+
+    def _fill(self, plan: MeasurementPlan, device: Device, path: str | os.PathLike[str] | None, progress: bool) -> None:
+        """Measures what is absent, fits, and saves after every visit to the device."""
+        procedure = Procedure(self.precision, self.threads, self.runs, self.warmup)
+        known = {**self.entries, **self.subnets}
+        visits = later(__name__, "latency.measuring").measure(
+            plan, procedure, device, known=known, beside=path, progress=progress
+        )
+        for visit in visits:
+            for name, timing, whole in visit:
+                self.add(name, timing, subnet=whole)
+            if path is not None:
+                self.save(path)
+        self.fit(plan.fit)
+        if path is not None:
+            self.save(path)
+        for remark in self.remarks() if progress else ():
+            say(remark)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str] | None, *, fresh: LatencyTable) -> LatencyTable:
@@ -353,7 +360,5 @@ class LatencyTable:
         return table
 
     def _decisive(self) -> dict[str, Any]:
-        from compofa_tf.latency.devices.host import DECISIVE
-
         names = ("device", "precision", "threads", "warmup")
         return {**{n: getattr(self, n) for n in names}, **{n: self.conditions.get(n) for n in DECISIVE}}

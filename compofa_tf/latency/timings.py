@@ -1,4 +1,4 @@
-"""The record of one measured latency in a table. No TensorFlow."""
+"""How long a model took: what a device answers, and the record of it in a table. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,12 +17,71 @@ QUANTILE = 0.25
 TURN_RUNS = 5
 """Inferences per turn: few, so that busy moments of the machine fall on turns of all models alike."""
 
-SPREAD_BOUND = 0.10
-"""Largest spread of a machine that counts as quiet."""
-
+MOST_TURN_SPREAD = 0.10
+"""Largest ``Timing.spread``, of a record's turns, of a machine that counts as quiet."""
 
 SHORTEST_MS, LONGEST_MS = 1e-4, 1e5
 """No call of a runtime takes less than 0.1 us, and nobody waits 100 s for one: other numbers are not in ms."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long the inferences of one model took, in turns: what a device answers.
+
+    Attributes:
+      turn_ms: Median of each turn in ms, in the order in which they were measured.
+      median_ms: Median over all inferences.
+      p90_ms: 90th percentile.
+      min_ms: Fastest inference.
+      mean_ms: Mean.
+      runs: Number of inferences.
+      fully_accelerated: Whether the delegate took every operation.
+    """
+
+    turn_ms: tuple[float, ...]
+    median_ms: float
+    p90_ms: float
+    min_ms: float
+    mean_ms: float
+    runs: int
+    fully_accelerated: bool
+
+    def __post_init__(self) -> None:
+        """Rejects latencies outside 0.0001 to 100,000 ms."""
+        _check_latencies("turn_ms", self.turn_ms)
+        for name in ("median_ms", "p90_ms", "min_ms", "mean_ms"):
+            _check_latencies(name, (getattr(self, name),))
+
+    @classmethod
+    def of(cls, turns_ms: Sequence[Sequence[float]], *, fully_accelerated: bool) -> Times:
+        """Summarises single times.
+
+        Args:
+          turns_ms: Milliseconds of each inference of each turn. A single turn is cut into turns of about ``TURN_RUNS``.
+          fully_accelerated: Whether the delegate took every operation.
+        """
+        times = np.concatenate([np.asarray(turn, np.float64) for turn in turns_ms])
+        turns = turns_ms if len(turns_ms) > 1 else np.array_split(times, -(-len(times) // TURN_RUNS))
+        median, p90 = (float(value) for value in np.percentile(times, [50, 90]))
+        return cls(
+            turn_ms=tuple(float(np.median(turn)) for turn in turns),
+            median_ms=median,
+            p90_ms=p90,
+            min_ms=float(times.min()),
+            mean_ms=float(times.mean()),
+            runs=len(times),
+            fully_accelerated=fully_accelerated,
+        )
+
+    @property
+    def ms(self) -> float:
+        """The latency: the lower quartile of ``turn_ms``."""
+        return latency_of(self.turn_ms)
+
+    @property
+    def spread(self) -> float:
+        """How much the 90th percentile of the inferences is above their median, as a share of it."""
+        return (self.p90_ms - self.median_ms) / self.median_ms
 
 
 @dataclass(frozen=True)
@@ -46,19 +105,24 @@ class Timing:
     date: str
 
     def __post_init__(self) -> None:
-        """Rejects what no clock gives."""
+        """Rejects latencies outside 0.0001 to 100,000 ms, and fewer runs than turns."""
         object.__setattr__(self, "turn_ms", tuple(self.turn_ms))
-        known = [
-            (name, value) for name, value in (("p90_ms", self.p90_ms), ("min_ms", self.min_ms)) if value is not None
-        ]
-        for name, values in (("turn_ms", self.turn_ms), *((name, (value,)) for name, value in known)):
-            if not values or not all(_is_latency(value) for value in values):
-                raise InputError(
-                    f"a latency is a positive, finite number of ms, from {SHORTEST_MS:g} to {LONGEST_MS:g}. "
-                    f"Received: {name}={list(values)}"
-                )
+        _check_latencies("turn_ms", self.turn_ms)
+        for name in ("p90_ms", "min_ms"):
+            if getattr(self, name) is not None:
+                _check_latencies(name, (getattr(self, name),))
         if self.runs < len(self.turn_ms):
             raise InputError(f"a turn needs runs. Received: runs={self.runs!r} in {len(self.turn_ms)} turns")
+
+    @classmethod
+    def of(cls, times: Times, *, date: str) -> Timing:
+        """Returns the record of what a device answered.
+
+        Args:
+          times: The answer.
+          date: When the measurement began, ISO 8601.
+        """
+        return cls(times.turn_ms, times.p90_ms, times.min_ms, times.runs, times.fully_accelerated, date)
 
     @property
     def ms(self) -> float:
@@ -72,10 +136,10 @@ class Timing:
 
     @property
     def noisy(self) -> bool:
-        """Whether the spread is above ``SPREAD_BOUND``: the machine was busy."""
-        return self.spread > SPREAD_BOUND
+        """Whether the spread is above ``MOST_TURN_SPREAD``: the machine was busy."""
+        return self.spread > MOST_TURN_SPREAD
 
-    def and_then(self, later: Timing) -> Timing:
+    def continued_by(self, later: Timing) -> Timing:
         """Returns the record of this measurement continued by a later one."""
         runs = self.runs + later.runs
         return Timing(
@@ -123,6 +187,14 @@ def latency_of(turn_ms: Sequence[float]) -> float:
 
 def _both(a: float | None, b: float | None, combine: Callable[[float, float], float]) -> float | None:
     return None if a is None or b is None else combine(a, b)
+
+
+def _check_latencies(name: str, values: Sequence[Any]) -> None:
+    if not values or not all(map(_is_latency, values)):
+        raise InputError(
+            f"a latency is a positive, finite number of ms, from {SHORTEST_MS:g} to {LONGEST_MS:g}. "
+            f"Received: {name}={list(values)}"
+        )
 
 
 def _is_latency(value: Any) -> bool:

@@ -14,12 +14,12 @@ from compofa_tf.errors import InputError
 from compofa_tf.space import Space
 from compofa_tf.space.units import BlockUnit
 
-__all__ = ["channel_order", "check_sort_stage", "sort_channels"]
+__all__ = ["channel_order", "check_skipped", "sort_channels"]
 
 _VECTORS = ("gamma", "beta", "moving_mean", "moving_variance", "bias")
 
 
-def sort_channels(space: Space, state: Mapping[str, np.ndarray], *, stage: int = 0) -> dict[str, np.ndarray]:
+def sort_channels(space: Space, state: Mapping[str, np.ndarray], *, skipped: int = 0) -> dict[str, np.ndarray]:
     """Returns the weights with the middle channels of every block in the order of ``channel_order``.
 
     Moved together: the outputs of the expansion and its batch norm, the depthwise kernels and their batch norm, the
@@ -30,18 +30,18 @@ def sort_channels(space: Space, state: Mapping[str, np.ndarray], *, stage: int =
     Args:
       space: The space.
       state: Every variable by stable name, as ``Supernet.get_state`` gives them.
-      stage: See ``channel_order``.
+      skipped: See ``channel_order``.
 
     Returns:
       New arrays under the same names, for ``Supernet.set_state``.
 
     Raises:
-      InputError: If the stage is not one of this space.
+      InputError: If the space has blocks of another kind, or too few expand ratios to skip so many.
     """
-    check_sort_stage(space, stage)
+    check_skipped(space, skipped)
     found = dict(state)
     for name, widths in _blocks(space):
-        order = channel_order(found[f"{name}/project/kernel"], widths, stage=stage)
+        order = channel_order(found[f"{name}/project/kernel"], widths, skipped=skipped)
         _permute(found, name, order, outputs=("expand", "restore"), depthwise=("depth",), inputs=("reduce", "project"))
         if f"{name}/restore/kernel" in found:
             hidden = np.argsort(-_importance(found[f"{name}/restore/kernel"]), kind="stable")
@@ -49,41 +49,42 @@ def sort_channels(space: Space, state: Mapping[str, np.ndarray], *, stage: int =
     return found
 
 
-def channel_order(project: np.ndarray, widths: tuple[int, ...], *, stage: int = 0) -> np.ndarray:
+def channel_order(project: np.ndarray, widths: tuple[int, ...], *, skipped: int = 0) -> np.ndarray:
     """Returns the order of the middle channels of one block: entry ``i`` is the channel that comes to place ``i``.
 
     The importance of a channel is the sum of the absolute projection weights that read it; channels are sorted by
-    falling importance, equal ones keep their order. Stage ``s > 0`` first sets the importance of the channels beyond
-    the ``s``-th largest width (counted from 0) to 0, -1, -2, ..., so that these stay at the end in the order that
-    they have: they are the ones of ratios that an earlier phase has trained.
+    falling importance, equal ones keep their order. With ``skipped`` widths only the channels within the next width are
+    sorted; those beyond it stay at the end in the order that they have: they are the ones of ratios that an earlier
+    phase has trained.
 
     Args:
       project: Projection kernel ``[1, 1, middle, out]``.
       widths: Middle channels of each expand ratio, falling; the first is ``middle``.
-      stage: 0 to ``len(widths) - 1``.
+      skipped: How many of the largest widths are skipped, 0 to ``len(widths) - 1``; a block of fewer widths sorts those
+        within its smallest.
 
     Returns:
       int ``[middle]``, a permutation.
     """
     importance = _importance(project)
-    if stage > 0:
-        kept = widths[min(stage, len(widths) - 1)]
+    if skipped > 0:
+        kept = widths[min(skipped, len(widths) - 1)]
         importance[kept:] = -np.arange(len(importance) - kept, dtype=np.float64)
     return np.argsort(-importance, kind="stable")
 
 
-def check_sort_stage(space: Space, stage: int) -> None:
-    """Raises ``InputError`` unless ``stage`` is one that ``sort_channels`` knows for this space."""
+def check_skipped(space: Space, skipped: int) -> None:
+    """Raises ``InputError`` unless ``sort_channels`` can skip so many of the expand ratios of a space."""
     if not all(isinstance(slot.options[-1], BlockUnit) for slot in space.stage_slots):
         raise InputError(
             "Only the middle channels of inverted bottlenecks can be sorted; leave sort_channels at none in this "
             f"family. Received: space={space!r}"
         )
-    largest = max(len(set(part.expands)) for part in space.stages) - 1
-    if isinstance(stage, bool) or not isinstance(stage, (int, np.integer)) or not 0 <= stage <= largest:
+    most = max(len(set(stage.expands)) for stage in space.stages) - 1
+    if isinstance(skipped, bool) or not isinstance(skipped, (int, np.integer)) or not 0 <= skipped <= most:
         raise InputError(
-            f"The stage of channel sorting must be a whole number from 0 to {largest}, the number of expand ratios of "
-            f"this space less 1. Received: stage={stage!r}"
+            f"Channel sorting can skip 0 to {most} of the largest expand ratios, the ratios of this space less 1. "
+            f"Received: skipped={skipped!r}"
         )
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from compofa_tf.nets import layers
+from compofa_tf.nets import functions, layers
 from compofa_tf.nets.topology import compute
 from compofa_tf.space.stages import Slot
 from compofa_tf.space.units import Part, Unit
@@ -17,8 +17,8 @@ _ACTIVATIONS = {
     "linear": lambda x: x,
     "relu": tf.nn.relu,
     "relu6": tf.nn.relu6,
-    "hard_swish": layers.hard_swish,
-    "hard_sigmoid": layers.hard_sigmoid,
+    "hard_swish": functions.hard_swish,
+    "hard_sigmoid": functions.hard_sigmoid,
 }
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from compofa_tf.errors import InputError
+from compofa_tf.nets.batches import image_batches
 from compofa_tf.nets.plain import build
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.space import Arch
@@ -20,7 +18,7 @@ def extract(net: Supernet, arch: Arch, *, calibrate_on: Any = None) -> keras.Mod
 
     Args:
       net: The supernet.
-      arch: A member of ``net.space``.
+      arch: A subnet of ``net.space``.
       calibrate_on: Normalised images ``[count, resolution, resolution, 3]`` or batches of them (a ``tf.data.Dataset``,
         with or without labels) with evaluation preprocessing: batch-norm statistics are computed for this subnet first
         (``calibrate``). None keeps the stored ones, which mean something only after an import or a calibration.
@@ -47,7 +45,7 @@ def calibrate(net: Supernet, arch: Arch, images: Any, *, batch_size: int = 256) 
 
     Args:
       net: The supernet; its stored statistics are overwritten.
-      arch: A member of ``net.space``.
+      arch: A subnet of ``net.space``.
       images: As ``calibrate_on`` of ``extract``.
       batch_size: Batch size for an array; a dataset has its own.
 
@@ -59,23 +57,10 @@ def calibrate(net: Supernet, arch: Arch, images: Any, *, batch_size: int = 256) 
     """
     net.space.check(arch)
     seen = 0
-    for batch in image_batches(images, batch_size):
-        count = int(batch.shape[0])
+    for batch in image_batches(images, batch_size=batch_size):
+        count = len(batch)
         seen += count
         net.calibration_step(batch, arch, count / seen)  # eagerly: a graph takes longer to compile than to run
     if not seen:
         raise InputError("Calibration needs at least one image. Received: an empty array or dataset")
     return seen
-
-
-def image_batches(images: Any, batch_size: int) -> Iterable[tf.Tensor]:
-    """Yields float32 batches from an array ``[count, height, width, 3]`` or from batches with or without labels."""
-    if isinstance(images, (np.ndarray, tf.Tensor)):
-        elements: Iterable[Any] = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-    else:
-        elements = images
-    for element in elements:
-        batch = tf.cast(element[0] if isinstance(element, (tuple, list)) else element, tf.float32)
-        if len(batch.shape) != 4 or batch.shape[-1] != 3:
-            raise InputError(f"Images must be [count, height, width, 3]. Received: shape={tuple(batch.shape)}")
-        yield batch

@@ -35,6 +35,9 @@ class Supernet(keras.Model):
     >>> net = Supernet(compofa_tf.families.mobilenet_v3(classes=10))
     >>> net(images, net.space.smallest(128))              # static graph of one subnet
     >>> net(images, tf.constant(net.space.encode(arch)))  # inside a tf.function: one graph for all subnets
+    >>> for arch in archs:
+    ...     net.inference_function(images, net.space.encode(arch))
+    >>> assert net.trace_count == 1                       # one trace served them all
 
     Call arguments:
       images: float32 ``[batch, height, width, 3]``, already normalised. Height and width may be unknown in a graph.
@@ -51,7 +54,9 @@ class Supernet(keras.Model):
       seed: Seed of the initial weights.
 
     Attributes:
-      only: The one member that has weights, where they are those of an extracted subnet; else None.
+      only: The one subnet that has weights, where they were imported from an extracted one; else None.
+      trace_count: How often the graph of the supernet (``inference_function``) was traced: 0 before its first call,
+        then 1, however many subnets and image sizes it has run.
     """
 
     def __init__(self, space: Space, *, seed: int = 0, name: str = "supernet") -> None:
@@ -135,6 +140,11 @@ class Supernet(keras.Model):
         code = tf.TensorSpec([self.space.code_size], tf.int32, "code")
         return tf.function(lambda images, code: self(images, code), input_signature=(images, code), autograph=False)
 
+    @property
+    def trace_count(self) -> int:
+        """How often ``inference_function`` was traced; see the class."""
+        return int(self.inference_function.experimental_get_tracing_count())
+
     @functools.cached_property
     def variables_by_name(self) -> dict[str, Any]:
         """Every variable under its stable name ``unit/part/tensor``."""
@@ -185,12 +195,20 @@ class Supernet(keras.Model):
         for name, variable in variables.items():
             variable.assign(arrays[name])
 
-    def save(self, folder: str | os.PathLike[str], *, recipe_hash: str | None = None, **extra: Any) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        recipe_hash: str | None = None,
+        training_hash: str | None = None,
+        **extra: Any,
+    ) -> None:
         """Writes ``weights.npz`` and ``supernet.json`` to a folder, each atomically.
 
         Args:
           folder: Created when absent.
-          recipe_hash: Recorded in ``supernet.json``.
+          recipe_hash: ``Recipe.hash`` of the run, recorded in ``supernet.json``.
+          training_hash: ``Recipe.training_hash`` of the training that the weights come from, likewise.
           **extra: JSON-serialisable entries recorded there (labels, normalisation).
         """
         arrays: dict[str, Any] = self.get_state()
@@ -198,8 +216,8 @@ class Supernet(keras.Model):
             np.savez(temporary, **arrays)
         digest = files.sha256(Path(folder) / WEIGHTS_NAME)
         only = self.space.id(self.only) if self.only else None
-        payload = {"space": self.space.to_json(), "weights_sha256": digest, "only": only, **extra}
-        files.write_json(Path(folder) / SUPERNET_NAME, payload, kind="supernet", recipe_hash=recipe_hash)
+        own = {"space": self.space.to_json(), "weights_sha256": digest, "only": only, "training_hash": training_hash}
+        files.write_json(Path(folder) / SUPERNET_NAME, {**own, **extra}, kind="supernet", recipe_hash=recipe_hash)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Supernet:

@@ -9,6 +9,7 @@ from compofa_tf import files
 from compofa_tf.accuracy.evaluation import evaluate
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.export import export_tflite
+from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.nets.subnet import extract
@@ -122,7 +123,7 @@ def _export(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> t
             model,
             run.models / f"{budget_ms:g}ms-{candidate.id}-{precision}.tflite",
             precision=precision,
-            calibrate_on=ranges if precision == "int8" else None,
+            calibrate_on=ranges if PRECISIONS[precision].needs_images else None,
             profile=run.space.profile,
             metadata=_metadata(run, front, candidate, budget_ms),
             overwrite=True,

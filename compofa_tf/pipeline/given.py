@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import typing
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compofa_tf import families, files
-from compofa_tf.errors import InputError
+from compofa_tf.errors import InputError, did_you_mean
 from compofa_tf.published.recognition import KernelMatrices, classes_of, recognise
 from compofa_tf.recipes import fields
 from compofa_tf.recipes.recipe import Recipe
@@ -20,7 +19,8 @@ from compofa_tf.recipes.settings import SpaceSettings
 from compofa_tf.space import Space
 from compofa_tf.workdir import SUPERNET_NAME, WorkDir
 
-_KINDS = ("supernet", "recipe", "front", "latency_table", "accuracy_table")
+KINDS_WITH_SPACE = ("supernet", "recipe", "front", "latency_table", "accuracy_table")
+"""Kinds of JSON files that name a space."""
 
 
 def given_space(text: str, tensors: Mapping[str, np.ndarray], *, kernel_matrices: KernelMatrices = "drop") -> Space:
@@ -37,10 +37,9 @@ def given_space(text: str, tensors: Mapping[str, np.ndarray], *, kernel_matrices
       InputError: For an unknown setting (near matches are named), a value of the wrong type, or a file without a space.
     """
     if Path(text).exists():
-        return _space_in(Path(text), classes=classes_of(tensors))
+        return _space_in(Path(text), tensors)
     if "=" not in text:
-        near = difflib.get_close_matches(text, families.names(), n=1)
-        hint = f"did you mean family={near[0]}?" if near else "for example family=mobilenet_v3,kernel=elastic"
+        hint = did_you_mean(f"family={text}", [f"family={name}" for name in families.names()], count=1, cutoff=0.75)
         raise InputError(
             "A space is given as settings, or as the path of a work directory or of the JSON file of one; "
             f"{hint} Received: --space {text}"
@@ -67,27 +66,27 @@ def _parsed(text: str) -> dict[str, Any]:
     found = {key: fields.parse(value, hints[key], key) for key, value in texts.items()}
     family = found.get("family")
     if family is not None and family not in families.names():
-        near = difflib.get_close_matches(family, families.names(), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(families.names())}."
+        hint = did_you_mean(family, families.names(), count=1, cutoff=0.4)
         raise InputError(f"There is no such family; {hint} Received: family={family}")
     return found
 
 
-def _from_settings(found: dict[str, Any], tensors: Mapping[str, np.ndarray], matrices: KernelMatrices) -> Space:
-    base: dict[str, Any] = {"classes": classes_of(tensors)}
-    family = found.pop("family", None)
+def _from_settings(
+    settings: dict[str, Any], tensors: Mapping[str, np.ndarray], kernel_matrices: KernelMatrices
+) -> Space:
+    family = settings.pop("family", None)
     try:
-        recognised = recognise(tensors, kernel_matrices=matrices)
+        recognised = recognise(tensors, kernel_matrices=kernel_matrices)
     except InputError:
         if family is None:
             raise
     else:
         if family in (None, recognised.family):
-            family, base = recognised.family, dict(recognised.arguments)
-    return families.get(family, **{**base, **found})
+            return families.get(recognised.family, **{**recognised.arguments, **settings})
+    return families.get(family, **{"classes": classes_of(tensors, family), **settings})
 
 
-def _space_in(path: Path, *, classes: int) -> Space:
+def _space_in(path: Path, tensors: Mapping[str, np.ndarray]) -> Space:
     if path.is_dir():
         places = [WorkDir(path).supernet_file, path / SUPERNET_NAME, WorkDir(path).recipe_file]
         file = next((place for place in places if place.exists()), None)
@@ -97,15 +96,16 @@ def _space_in(path: Path, *, classes: int) -> Space:
     kind = _kind_of(path)
     content = files.read_json(path, kind=kind)
     if kind == "recipe":
-        return Recipe.from_json(content.get("recipe", {})).space.build(classes=classes)
+        settings = Recipe.from_json(content.get("recipe", {})).space
+        return settings.build(classes=classes_of(tensors, settings.family))
     return families.from_json(content.get("space"))
 
 
 def _kind_of(path: Path) -> str:
-    """The kind that a JSON file says it is; of a file that says none of those with a space, one that it is not."""
+    """The kind that a JSON file says it is; ``"recipe"``, which it is not, if it says none of those with a space."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         return "recipe"
     kind = content.get("kind") if isinstance(content, dict) else None
-    return kind if kind in _KINDS else "recipe"
+    return kind if kind in KINDS_WITH_SPACE else "recipe"

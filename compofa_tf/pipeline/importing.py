@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from compofa_tf import recipes
+from compofa_tf.data import load
+from compofa_tf.data.normalization import Normalization
 from compofa_tf.errors import InputError
 from compofa_tf.pipeline.given import given_space
 from compofa_tf.progress import say
@@ -47,24 +49,21 @@ def import_checkpoint(
     Raises:
       InputError: If the checkpoint cannot be used, the data has other classes, or the directory is taken.
     """
-    folder = Path(workdir)
-    if (WorkDir(folder).recipe_file).exists():
-        raise InputError(f"{folder} already holds a run; choose another --workdir.")
+    files = WorkDir(Path(workdir))
+    if files.recipe_file.exists():
+        raise InputError(f"{files.path} already holds a run; choose another --workdir.")
     tensors = read_checkpoint(path)
     chosen = given_space(space, tensors, kernel_matrices=kernel_matrices) if isinstance(space, str) else space
     net = supernet_of(tensors, space=chosen, kernel_matrices=kernel_matrices)
     source = [] if data is None else [f"data.source={data}"]
-    recipe = _recipe_of(net.space).override([*source, *overrides])
-    labels = [str(number) for number in range(net.space.classes)]
-    if data is not None:
-        labels = _labels(recipe, net.space)
-    only = net.space.id(net.only) if net.only else None
-    found = "Recognised" if space is None else "Took it for"
-    say(f"{found} {net.space!r}" + (f", the one member {only.partition('-')[2]} of it." if only else "."))
-    normalization = _normalization(recipe)
-    recipe.save(WorkDir(folder).recipe_file)
+    recipe = recipe_for(net.space).override([*source, *overrides])
+    labels = _numbers(net.space) if data is None else _labels(recipe, net.space)
+    normalization = Normalization.named(recipe.data.normalization).to_json()
+    only = f", the one subnet {net.space.id(net.only).partition('-')[2]} of it" if net.only else ""
+    say(f"{'Recognised' if space is None else 'Took it for'} {net.space!r}{only}.")
+    recipe.save(files.recipe_file)
     net.save(
-        WorkDir(folder).supernet,
+        files.supernet,
         recipe_hash=recipe.hash,
         labels=labels,
         normalization=normalization,
@@ -73,8 +72,8 @@ def import_checkpoint(
     return net
 
 
-def _recipe_of(space: Space) -> Recipe:
-    """The ``imagenet`` recipe for another space."""
+def recipe_for(space: Space) -> Recipe:
+    """Returns the ``imagenet`` recipe for another space, named ``imported``."""
     names = [field.name for field in fields(SpaceSettings) if field.name != "family"]
     chosen = {name: space.arguments[name] for name in names if name in space.arguments}
     chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
@@ -83,21 +82,19 @@ def _recipe_of(space: Space) -> Recipe:
     return replace(imagenet, name="imported", teacher=teacher, space=SpaceSettings(family=space.family, **chosen))
 
 
-def _labels(recipe: Recipe, space: Space) -> list[str]:
-    from compofa_tf.data import load
+def _numbers(space: Space) -> list[str]:
+    """Labels where there is nothing to name the classes by."""
+    return [str(number) for number in range(space.classes)]
 
+
+def _labels(recipe: Recipe, space: Space) -> list[str]:
+    """Labels of the data of a recipe, which must have the classes of the space."""
     found = load(recipe.data.source, recipe.data)
     if not found.labelled:
-        return [str(number) for number in range(space.classes)]
+        return _numbers(space)
     if len(found.labels) != space.classes:
         raise InputError(
             f"The checkpoint has {space.classes} classes, {recipe.data.source} has {len(found.labels)}; give the data "
             "set that it was trained on, or images:PATH to calibrate on images without classes."
         )
     return list(found.labels)
-
-
-def _normalization(recipe: Recipe) -> dict[str, Any]:
-    from compofa_tf.data.normalization import Normalization
-
-    return Normalization.named(recipe.data.normalization).to_json()

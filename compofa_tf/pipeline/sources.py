@@ -9,6 +9,7 @@ from pathlib import Path
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.latency.table import LatencyTable
+from compofa_tf.published import lookup_tables
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
 from compofa_tf.space import Space
 
@@ -21,7 +22,7 @@ def accuracy_source(name: str, *, space: Space, table: str | os.PathLike[str]) -
 
     Args:
       name: ``"measured"``: the accuracy table; ``"published"``: the authors' predictor.
-      space: The family.
+      space: The space.
       table: Path of the accuracy table.
 
     Raises:
@@ -52,7 +53,7 @@ def latency_source(
     Args:
       name: ``"measured"``: the latency table; ``"published"``: the authors' tables of a Samsung Note10;
         ``"lookup:FOLDER"``: tables of that form in a folder of YAML files.
-      space: The family.
+      space: The space.
       table: Path of the measured latency table.
       resolutions: Resolutions to look at; of published tables those of them that they have.
 
@@ -66,8 +67,6 @@ def latency_source(
     kind, _, folder = name.partition(":")
     if name != "published" and not (kind == "lookup" and folder):
         raise InputError(f"Latencies are {', '.join(LATENCIES)}. Received: latency={name!r}")
-    from compofa_tf.published import lookup_tables
-
     tables = lookup_tables.read_lookup_tables(folder) if folder else lookup_tables.published_lookup_tables()
     known = sorted(set(resolutions) & set(tables))
     if not known:

@@ -11,6 +11,8 @@ import numpy as np
 
 from compofa_tf import files
 from compofa_tf.errors import InputError
+from compofa_tf.published import networks
+from compofa_tf.published.networks.network import is_made_for
 from compofa_tf.space import Arch, Space
 from compofa_tf.space.archs import Archs
 
@@ -20,20 +22,11 @@ _BLOCKS = 20
 _INPUTS = 128
 _LAYERS = ("0", "2", "4", "6")
 _SHAPES = ((400, _INPUTS), (400, 400), (400, 400), (1, 400))
-_MADE_FOR: dict[str, tuple[Any, ...]] = {
-    "classes": (1000,),
-    "width_mult": (1.0, 1.2),
-    "profile": ("mobile",),
-    "input_size": (224,),
-    "strides": (None,),
-}
-"""Settings of the spaces that it knows, the usual value first."""
-
 _FIRST_RESOLUTION, _RESOLUTION_STEP, _RESOLUTIONS = 112, 16, 8
 
 
 class AccuracyPredictor:
-    """Predicts the ImageNet top-1 accuracy of members of the MobileNetV3 spaces from their choices alone.
+    """Predicts the ImageNet top-1 accuracy of subnets of the MobileNetV3 spaces from their choices alone.
 
     Four dense layers with ReLU between them. The 128 inputs are zeros and ones: for each of 20 blocks which of the
     kernels 3, 5, 7 it has, then for each which of the expand ratios 3, 4, 6 (a dropped block has none), then which of 8
@@ -49,14 +42,7 @@ class AccuracyPredictor:
     """
 
     def __init__(self, space: Space, weights: Mapping[str, np.ndarray]) -> None:
-        fits = space.block_spans[-1].stop == _BLOCKS and all(span.stop - span.start == 4 for span in space.block_spans)
-        if space.family != "mobilenet_v3" or not fits:
-            raise InputError(f"The accuracy predictor is for the mobilenet_v3 family only. Received: space={space!r}")
-        if any(space.arguments.get(name, known[0]) not in known for name, known in _MADE_FOR.items()):
-            raise InputError(
-                "The accuracy predictor is for ImageNet's 1000 classes, width_mult 1.0 or 1.2, profile mobile and the "
-                f"published strides; measure accuracies of other spaces. Received: space={space!r}"
-            )
+        _check_made_for(space)
         self.space = space
         self._layers = []
         for name, shape in zip(_LAYERS, _SHAPES):
@@ -81,30 +67,30 @@ class AccuracyPredictor:
         """Reads weights from an ``.npz`` of plain arrays; raises ``InputError`` naming the file if it holds others."""
         return cls(space, files.read_arrays(path))
 
-    def encode(self, members: Archs) -> np.ndarray:
-        """Returns the 128 inputs of members: float32 ``[count, 128]``."""
-        count = len(members)
+    def encode(self, archs: Archs) -> np.ndarray:
+        """Returns the 128 inputs of subnets: float32 ``[count, 128]``."""
+        count = len(archs)
         rows = np.zeros((count, _INPUTS), np.float32)
         for values, options, start in (
-            (members.kernels, KERNELS, 0),
-            (members.expands, EXPANDS, len(KERNELS) * _BLOCKS),
+            (archs.kernels, KERNELS, 0),
+            (archs.expands, EXPANDS, len(KERNELS) * _BLOCKS),
         ):
             for position, option in enumerate(options):
                 rows[:, start + position : start + len(options) * _BLOCKS : len(options)] = values == option
-        side = (members.resolutions - _FIRST_RESOLUTION) // _RESOLUTION_STEP
-        if count and not (side.min() >= 0 and side.max() < _RESOLUTIONS):
+        steps = (archs.resolutions - _FIRST_RESOLUTION) // _RESOLUTION_STEP
+        if count and not (steps.min() >= 0 and steps.max() < _RESOLUTIONS):
             raise InputError(
                 f"The accuracy predictor knows resolutions from {_FIRST_RESOLUTION} to "
                 f"{_FIRST_RESOLUTION + _RESOLUTIONS * _RESOLUTION_STEP - 1} px. "
-                f"Received: {sorted(set(members.resolutions.tolist()))}"
+                f"Received: {sorted(set(archs.resolutions.tolist()))}"
             )
-        rows[np.arange(count), _INPUTS - _RESOLUTIONS + side] = 1
+        rows[np.arange(count), _INPUTS - _RESOLUTIONS + steps] = 1
         return rows
 
-    def predict_all(self, members: Archs) -> np.ndarray:
+    def predict_all(self, archs: Archs) -> np.ndarray:
         """Returns predicted top-1 accuracies in [0, 1]: float32 ``[count]``."""
-        rows = self.encode(members)
-        # Several resolutions look alike to it, so that a family over many of them has far fewer different inputs.
+        rows = self.encode(archs)
+        # Several resolutions look alike to it, so that a space at many of them has far fewer different inputs.
         bits = np.packbits(rows.astype(bool), axis=1).view("V16")[:, 0]
         _, first, inverse = np.unique(bits, return_index=True, return_inverse=True)
         x = rows[first]
@@ -116,7 +102,7 @@ class AccuracyPredictor:
         return (x @ last[0] + last[1])[inverse, 0]
 
     def predict(self, arch: Arch) -> float:
-        """Returns the predicted top-1 accuracy of a member, in [0, 1]; ``InputError`` for a subnet of another space."""
+        """Returns the predicted top-1 accuracy of a subnet, in [0, 1]; ``InputError`` for one of another space."""
         return float(self.predict_all(Archs.of(self.space, [arch]))[0])
 
     def to_json(self) -> dict[str, Any]:
@@ -125,6 +111,20 @@ class AccuracyPredictor:
             "predictor": "published accuracy predictor of CompOFA (MLP, ImageNet top-1)",
             "caveat": "trained on subnets of the Once-for-All space of width 1.2; other spaces are an extrapolation",
         }
+
+
+def _check_made_for(space: Space) -> None:
+    known = {network.family: network.predictor_made_for for network in networks.known()}
+    made_for = known.get(space.family)
+    four_each = all(span.stop - span.start == 4 for span in space.block_spans)
+    if made_for is None or space.block_spans[-1].stop != _BLOCKS or not four_each:
+        predicted = " or ".join(family for family, spaces in known.items() if spaces is not None)
+        raise InputError(f"The accuracy predictor is for the {predicted} family only. Received: space={space!r}")
+    if not is_made_for(space, made_for):
+        raise InputError(
+            "The accuracy predictor is for ImageNet's 1000 classes, width_mult 1.0 or 1.2, profile mobile and the "
+            f"published strides; measure accuracies of other spaces. Received: space={space!r}"
+        )
 
 
 def _checked(weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:

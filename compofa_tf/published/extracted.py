@@ -1,145 +1,219 @@
-"""Extracted subnets: which member of a space a checkpoint is, and its weights in place. Needs NumPy only."""
+"""Extracted subnets: which subnet of a space a checkpoint is, and its weights in place. Needs NumPy only."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from compofa_tf import families
 from compofa_tf.errors import InputError
-from compofa_tf.published.torch_names import MismatchError, first_block, state_from_torch
+from compofa_tf.published import networks
+from compofa_tf.published.networks.network import CheckpointNames
+from compofa_tf.published.torch_names import (
+    MismatchError,
+    bases,
+    central,
+    list_of,
+    state_from_torch,
+    weight_key,
+    weight_shape,
+)
 from compofa_tf.space import Arch, Space
-from compofa_tf.space.stages import InvertedStage, ResidualStage, ResidualStem, Stage
-from compofa_tf.space.units import make_divisible
+from compofa_tf.space.arch import Expand, StageChoice
+from compofa_tf.space.units import Unit
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.(?:mobile_inverted_conv|conv1)\.")
+_TRANSFORM = re.compile(r"/\d+to\d+$")
 
 
-class _Block(NamedTuple):
-    """What the tensors of a block tell: channels, kernel, and whether there is a convolution in its shortcut."""
+@dataclass(frozen=True)
+class Found:
+    """What a checkpoint still has when the units before have been recognised.
 
-    reads: int
-    middle: int
-    writes: int
-    kernel: int
-    starts: bool
+    Attributes:
+      names: The published names of its family.
+      shapes: Shapes of its tensors by key.
+      numbers: The numbers of the items that are left of each list, by the beginning of their names.
+    """
+
+    names: CheckpointNames
+    shapes: Mapping[str, tuple[int, ...]]
+    numbers: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, names: CheckpointNames, tensors: Mapping[str, np.ndarray]) -> Found:
+        """Returns all that a checkpoint has."""
+        numbers: dict[str, set[int]] = {}
+        for pattern in (f"{names.blocks}.", *names.units.values()):
+            if "{}" in pattern:
+                item = re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))
+                items = {int(match[1]) for key in tensors if (match := item.match(key))}
+                numbers.setdefault(list_of(pattern), set()).update(items)
+        shapes = {key: value.shape for key, value in tensors.items()}
+        return cls(names, shapes, {listed: tuple(sorted(items)) for listed, items in numbers.items()})
+
+    def after(self, units: Iterable[Unit]) -> Found:
+        """Returns what is left when some units have been recognised."""
+        numbers = dict(self.numbers)
+        for unit in units:
+            for listed in {list_of(self.names.pattern(unit, part.name)) for part in unit.parts} & numbers.keys():
+                numbers[listed] = numbers[listed][1:]
+        return replace(self, numbers=numbers)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Returns the shape of the weight of a convolution; raises ``MismatchError`` if there is none."""
+        shape = self.shapes.get(key)
+        if shape is None or len(shape) != 4:
+            wrong = f"lacks {key}" if shape is None else f"has misshapen {key} {shape}"
+            # One is known; how many more is not. A whole supernet that is damaged has fewer.
+            raise MismatchError(
+                f"The checkpoint {wrong}; it is truncated or of another network.", count=len(self.shapes) // 2
+            )
+        return shape
+
+    def next_sizes(self, like: Unit) -> tuple[int, ...] | None:
+        """Returns the sizes that tell what comes next, in the order of ``told_by``; 0 for a part that is not there.
+
+        Args:
+          like: A unit that is expected there.
+
+        Returns:
+          The sizes; None if nothing is left.
+
+        Raises:
+          MismatchError: If a part of such a unit is missing or misshapen.
+        """
+        expected, sizes = {part.name for part in like.parts}, []
+        for part, axis in self.names.told_by(like):
+            pattern = self.names.pattern(like, part)
+            left = self.numbers.get(list_of(pattern), (0,))
+            if not left:
+                return None
+            key = weight_key(pattern.format(left[0]))
+            sizes.append(self.shape(key)[axis] if part in expected or key in self.shapes else 0)
+        return tuple(sizes)
+
+    def sizes_of(self, unit: Unit) -> tuple[int, ...]:
+        """Returns the same sizes of a unit of a space."""
+        parts = {part.name: part for part in unit.parts}
+        told = self.names.told_by(unit)
+        return tuple(weight_shape(parts[name])[axis] if name in parts else 0 for name, axis in told)
 
 
 def static_arch(space: Space, tensors: Mapping[str, np.ndarray], *, resolution: int = 224) -> Arch:
-    """Returns the member that has the blocks of a checkpoint.
+    """Returns the subnet that has the blocks of a checkpoint.
 
     Raises:
-      InputError: If no member of the space has.
+      InputError: If no subnet of the space has.
     """
-    numbers = sorted({int(match[1]) for name in tensors if (match := _BLOCK.match(name))})
-    kind = _inverted if any(isinstance(stage, InvertedStage) for stage in space.stages) else _residual
-    rest = [kind(tensors, block) for block in numbers[first_block(space) :]]
-    depths, expands, kernels, widths = [], [], [], []
-    for stage in space.stages:
-        kept = [] if isinstance(stage, ResidualStem) else _take(stage, rest)
-        depth, ratios, chosen = _choices(space, stage, kept, _stem(tensors) if isinstance(stage, ResidualStem) else [])
-        spare = [0] * (stage.blocks - len(kept))
-        depths.append(depth)
-        expands += [*ratios, *spare]
-        kernels += [*(block.kernel for block in kept), *spare]
-        widths += chosen
-    if rest:
-        raise InputError(f"The blocks of this checkpoint are not those of a member of {space!r}.")
-    return space.arch(depths=depths, expands=expands, kernels=kernels, widths=widths, resolution=resolution)
+    found = Found.of(networks.of(space.family).checkpoints, tensors)
+    _check_units_of_every_subnet(space, found)
+    found, choices = found.after(space.stem), list[StageChoice]()
+    before: tuple[int, ...] = ()
+    for position in range(len(space.stages)):
+        matched = match(space, position, found, before=before)
+        if matched is None:
+            raise _no_subnet(space)
+        choice, found = matched
+        choices.append(choice)
+        before = choice.widths[-1:] or before
+    if any(found.after(space.head).numbers.values()):
+        raise _no_subnet(space)
+    return space.check(Arch.of(choices, resolution))
 
 
-def _take(stage: Stage, rest: list[_Block]) -> list[_Block]:
-    """Takes the blocks of a stage from the front of the list: the first of the next stage changes the width."""
-    kept = [rest.pop(0)] if rest else []
-    while rest and len(kept) < stage.blocks and not rest[0].starts:
-        if not rest[0].reads == rest[0].writes == kept[0].writes:
-            break
-        kept.append(rest.pop(0))
-    return kept
+def _no_subnet(space: Space) -> InputError:
+    return InputError(f"The blocks of this checkpoint are not those of a subnet of {space!r}.")
 
 
-def _choices(space: Space, stage: Stage, kept: list[_Block], stem: list[int]) -> tuple[int, list[Any], list[int]]:
-    """The depth, expand ratios and width choices that a stage of these sizes has; of equal ones the largest."""
+def _check_units_of_every_subnet(space: Space, found: Found) -> None:
+    """Raises ``MismatchError`` if a unit of the stages lacks that is no block: the smallest subnet has it, too."""
+    stages = space.stage_units(space.smallest(224))
+    units = [unit for unit in itertools.chain(*stages) if unit.name in found.names.units]
+    for keys in bases(found.names, units):
+        for base in keys.values():
+            found.shape(weight_key(base))
+
+
+def match(
+    space: Space, position: int, found: Found, *, before: tuple[int, ...] = ()
+) -> tuple[StageChoice, Found] | None:
+    """Returns what is chosen for a stage if it is the next thing that a checkpoint has, of equal choices the largest.
+
+    Every kind of stage says itself which unit stands in a slot (``Stage.unit``), and the table of the family which of
+    its sizes tell.
+
+    Args:
+      space: The space.
+      position: Number of the stage in it.
+      found: What the checkpoint has from there on.
+      before: The last width choice before the stage; empty if there is none.
+
+    Returns:
+      The choice, and what is left after the stage; None if no choice has these sizes.
+    """
+    stage = space.stages[position]
     for depth in sorted(stage.depths, reverse=True):
-        places = [place for place in stage.specs if place.needs <= depth]
-        if len(places) != len(stem) + 1 if stem else not kept or stage.kept_blocks(depth) != len(kept):
-            continue
-        expands, _ = space.allowed(stage, depth)
-        of = [block.reads if isinstance(stage, InvertedStage) else block.writes for block in kept]
-        ratios = [
-            next((r for r in sorted(expands, reverse=True) if make_divisible(round(n * r)) == block.middle), None)
-            for n, block in zip(of, kept)
-        ]
-        sizes = [stem[0], stem[-1]] if stem else [kept[0].writes]
-        options = [stage.middles, stage.widths] if isinstance(stage, ResidualStem) else [_widths(stage)]
-        widths = [
-            next((w for w in sorted(allowed, reverse=True) if channels[w] == size), None)
-            for size, channels, allowed in zip(sizes, options, space.allowed_widths(stage, depth) or [(0,)])
-        ]
-        if None not in ratios and None not in widths:
-            return depth, ratios, [w for w in widths if w is not None] if stage.width_counts else []
-    raise InputError(f"The blocks of this checkpoint are not those of a member of {space!r}.")
+        for widths in itertools.product(*map(_falling, space.allowed_widths(stage, depth))):
+            matched = _match_slots(space, position, depth, (before, widths), found)
+            if matched is not None:
+                blocks, left = matched
+                blocks += [(0, 0)] * (stage.blocks - len(blocks))
+                expands, kernels = zip(*blocks) if blocks else ((), ())
+                return StageChoice(depth, expands, kernels, widths), left
+    return None
 
 
-def _widths(stage: Stage) -> tuple[int, ...]:
-    return stage.widths if isinstance(stage, ResidualStage) else (stage.out_channels(None),)
+def _match_slots(
+    space: Space, position: int, depth: int, widths: tuple[tuple[int, ...], tuple[int, ...]], found: Found
+) -> tuple[list[tuple[Expand, int]], Found] | None:
+    """Expand ratios and kernels of the kept blocks of a stage of this depth and these widths, and what is left."""
+    stage, blocks = space.stages[position], []
+    every = list(itertools.product(*map(_falling, space.allowed(stage, depth))))
+    for spec in (spec for spec in stage.specs if spec.needs <= depth):
+        name = f"{space.stage_name(position)}_{spec.name}"
+        options = every if spec.block is not None else [(0, 0)]
+        units = [stage.unit(name, spec, expand, kernel, spec.widths(*widths)) for expand, kernel in options]
+        sizes = found.next_sizes(units[0])
+        fits = next((option for option, unit in zip(options, units) if found.sizes_of(unit) == sizes), None)
+        if fits is None:
+            return None
+        found = found.after(units[:1])
+        if spec.block is not None:
+            blocks.append(fits)
+    return blocks, found
 
 
-def _stem(tensors: Mapping[str, np.ndarray]) -> list[int]:
-    """Channels that the convolutions of the stem of a ResNet write."""
-    names = [f"input_stem.{number}.conv.weight" for number in range(3)]
-    return [_shape(tensors, name)[0] for name in names if name in tensors or name != names[2]]
+def _falling(values: Iterable[Any]) -> list[Any]:
+    return sorted(values, reverse=True)
 
 
-def _inverted(tensors: Mapping[str, np.ndarray], block: int) -> _Block:
-    parts = ("inverted_bottleneck", "depth_conv", "point_linear")
-    expand, depth, project = (
-        _shape(tensors, f"blocks.{block}.mobile_inverted_conv.{part}.conv.weight") for part in parts
-    )
-    return _Block(expand[1], expand[0], project[0], depth[-1], False)
-
-
-def _residual(tensors: Mapping[str, np.ndarray], block: int) -> _Block:
-    first, middle, last = (_shape(tensors, f"blocks.{block}.conv{number}.conv.weight") for number in (1, 2, 3))
-    return _Block(first[1], first[0], last[0], middle[-1], f"blocks.{block}.downsample.conv.weight" in tensors)
-
-
-def _shape(tensors: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
-    shape = tensors[name].shape if name in tensors else None
-    if shape is None or len(shape) != 4:
-        wrong = f"lacks {name}" if shape is None else f"has misshapen {name} {shape}"
-        # One is known; how many more is not. A whole supernet that is damaged has fewer.
-        count = len(tensors) // 2
-        raise MismatchError(f"The checkpoint {wrong}; it is truncated or of another network.", count=count)
-    return shape
-
-
-def member_of(
-    space: Space, tensors: Mapping[str, np.ndarray], *, given: bool, whole: MismatchError
+def extracted_from(
+    space: Space, tensors: Mapping[str, np.ndarray], *, given: bool, mismatch: MismatchError
 ) -> tuple[Space, Arch, dict[str, np.ndarray]]:
-    """Returns the space, the member whose weights a checkpoint has, and these weights by stable name.
+    """Returns the space, the subnet whose weights a checkpoint has, and these weights by stable name.
 
     Args:
       space: The space that it may be of; if it was not ``given``, larger ones are tried, too.
       tensors: The checkpoint.
       given: Whether the user named the space.
-      whole: Why it is no whole supernet of the space.
+      mismatch: Why it is no whole supernet of the space.
 
     Raises:
-      InputError: ``whole`` or what a member lacks, whichever names fewer tensors.
+      InputError: ``mismatch`` or what a subnet lacks, whichever names fewer tensors.
     """
-    nearest = whole
-    if getattr(tensors, "elastic", False):
-        raise whole
-    changes = [{}, {"kernel": "elastic"}, {"kernel": "elastic", "coupling": "independent"}]
-    for change in changes[:1] if given or space.width_spans[-1].stop else changes:
-        candidate = families.get(space.family, **{**space.arguments, **change}) if change else space
+    if getattr(tensors, "of_supernet", False):
+        raise mismatch
+    nearest, larger = mismatch, () if given else networks.of(space.family).checkpoints.larger
+    for changes in ({}, *larger):
+        tried = families.get(space.family, **{**space.arguments, **changes}) if changes else space
         try:
-            arch = static_arch(candidate, tensors)
-            return candidate, arch, state_from_torch(candidate, tensors, arch=arch)
+            arch = static_arch(tried, tensors)
+            return tried, arch, state_from_torch(tried, tensors, arch=arch)
         except MismatchError as error:
             nearest = min(nearest, error, key=lambda found: found.count)
         except InputError:
@@ -148,17 +222,15 @@ def member_of(
 
 
 def embedded(net: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the weights of one member in a supernet that is zero elsewhere: variances one, transforms identity."""
-    state = {
-        name: value if name.endswith(("moving_variance", "7to5", "5to3")) else np.zeros_like(value)
-        for name, value in net.get_state().items()
-    }
-    state.update({name: np.ones_like(value) for name, value in state.items() if name.endswith("moving_variance")})
+    """Returns the weights of one subnet in a supernet that is zero elsewhere: variances one, transforms identity."""
+    state = net.get_state()
+    for name, value in state.items():
+        if not _TRANSFORM.search(name):
+            value.fill(1 if name.endswith("moving_variance") else 0)
     for name, value in weights.items():
-        target = state[name]
+        # The first channels; of a larger kernel the centre.
         place = [slice(0, size) for size in value.shape]
-        if name.endswith("/depth/kernel"):  # a small kernel is the centre of the large one
-            start = (target.shape[0] - value.shape[0]) // 2
-            place[:2] = [slice(start, start + value.shape[0])] * 2
-        target[tuple(place)] = value
+        if value.ndim == 4:
+            place[:2] = [central(size, within) for size, within in zip(value.shape[:2], state[name].shape)]
+        state[name][tuple(place)] = value
     return state

@@ -15,19 +15,17 @@ from compofa_tf import families
 from compofa_tf.errors import InputError
 from compofa_tf.latency.table import LatencyTable, entry_at
 from compofa_tf.latency.timings import Timing
+from compofa_tf.published import networks
+from compofa_tf.published.networks.network import LookupRows, is_made_for
 from compofa_tf.space import Arch, Space, cost
 from compofa_tf.space.pieces import Piece, covering_archs
-from compofa_tf.space.units import BlockUnit, ConvUnit, DenseUnit, PoolUnit, Unit, unit_costs
-
-PUBLISHED_WIDTH = 1.2
-"""Width of the networks whose operations the published tables hold."""
+from compofa_tf.space.units import BlockUnit, DenseUnit, Unit
 
 SLOWEST_RATE, FASTEST_RATE = 2e7, 2e12
 """Multiply-adds per second of a network, from a microcontroller to a fast accelerator: tables in ms lie between."""
 
 _ORIGIN = "published with CompOFA (Apache-2.0); measured on a Samsung Note10 for Once-for-All"
 _FILE = re.compile(r"(\d+)_lookup_table\.yaml")
-_NAMES = {"stem": "Conv", "head_expand": "Conv_1", "head_mix": "Conv_2"}
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Operation -> ``mean`` and ``std`` in ms and ``count`` of measurements."""
@@ -57,7 +55,7 @@ def read_lookup_tables(folder: str | os.PathLike[str]) -> dict[int, Rows]:
         raise InputError(f"{folder} has two tables of one resolution; keep the right one. Received: {names}")
     if not found:
         raise InputError(f"{folder} holds no file like 160_lookup_table.yaml.")
-    return {side: _read_rows(path) for side, path in found.items()}
+    return {resolution: _read_rows(path) for resolution, path in found.items()}
 
 
 def published_lookup_tables() -> dict[int, Rows]:
@@ -66,7 +64,8 @@ def published_lookup_tables() -> dict[int, Rows]:
     content = json.loads(resource.read_text(encoding="utf-8"))
     names = ("mean", "std", "count")
     return {
-        int(side): {key: dict(zip(names, row)) for key, row in rows.items()} for side, rows in content["tables"].items()
+        int(resolution): {key: dict(zip(names, row)) for key, row in rows.items()}
+        for resolution, rows in content["tables"].items()
     }
 
 
@@ -95,37 +94,41 @@ def latency_from_lookup(
       InputError: If the space does not fit, a table lacks a resolution or operation, or its numbers cannot be ms: a
         network would compute less than 20 million or more than 2 million million multiply-adds per second.
     """
-    if space.family != "mobilenet_v3" or space.profile != "mobile" or space.arguments.get("strides"):
-        raise InputError(
-            f"The published tables are for mobilenet_v3 with profile mobile and its own strides. Received: {space!r}"
-        )
-    wide = families.get("mobilenet_v3", **{**space.arguments, "width_mult": PUBLISHED_WIDTH, "classes": 1000})
-    sides = tuple(sorted(set(resolutions) or set(tables)))
-    absent = [side for side in sides if side not in tables]
+    names = _names_for(space)
+    wide = families.get(space.family, **{**space.arguments, "width_mult": names.width_mult, "classes": 1000})
+    chosen = tuple(sorted(set(resolutions) or set(tables)))
+    absent = [resolution for resolution in chosen if resolution not in tables]
     if absent:
         raise InputError(f"The tables have the resolutions {sorted(tables)}. Received: resolution={absent[0]}")
+    caveat = f"the rows describe networks of width {names.width_mult}; this space has {space.arguments['width_mult']}"
     table = LatencyTable(
         space=space,
         precision="float32",
         device=device,
-        resolutions=sides,
+        resolutions=chosen,
         runs=1,
         warmup=0,
-        conditions={
-            "origin": origin,
-            "caveat": (
-                f"the rows describe networks of width {PUBLISHED_WIDTH}; this space has {space.arguments['width_mult']}"
-            ),
-        },
+        conditions={"origin": origin, "caveat": caveat},
     )
-    for side in sides:
-        for arch in covering_archs(space, side):
-            for own, published in zip(space.pieces(arch), wide.pieces(arch), strict=True):
-                name = entry_at(side, own.key)
-                if name not in table.entries:
-                    table.entries[name] = _timing(published, tables[side], side)
-            _check_unit(table, wide, arch)
+    for arch in (arch for resolution in chosen for arch in covering_archs(space, resolution)):
+        for own, published in zip(space.pieces(arch), wide.pieces(arch), strict=True):
+            name = entry_at(arch.resolution, own.key)
+            if name not in table.entries:
+                table.entries[name] = _timing(published, names, tables[arch.resolution], arch.resolution)
+        _check_unit(table, wide, arch)
     return table
+
+
+def _names_for(space: Space) -> LookupRows:
+    """How the rows for a space are named; ``InputError`` if there are none for it."""
+    known = {network.family: network.lookup for network in networks.known() if network.lookup is not None}
+    names = known.get(space.family)
+    if names is None or not is_made_for(space, names.made_for):
+        raise InputError(
+            f"The published tables are for {' or '.join(known)} with profile mobile and its own strides. "
+            f"Received: {space!r}"
+        )
+    return names
 
 
 def _check_unit(table: LatencyTable, wide: Space, arch: Arch) -> None:
@@ -139,16 +142,15 @@ def _check_unit(table: LatencyTable, wide: Space, arch: Arch) -> None:
         )
 
 
-def _timing(piece: Piece, rows: Rows, side: int) -> Timing:
-    found = []
-    height, width = piece.height, piece.width
+def _timing(piece: Piece, names: LookupRows, rows: Rows, resolution: int) -> Timing:
+    found, size, channels = [], (piece.height, piece.width), 0
     for unit in piece.units:
-        _, after_height, after_width = unit_costs(unit, height, width)
-        key = _row_key(unit, (height, width), (after_height, after_width), piece)
+        size_after = unit.map_size(*size)
+        key = _row_key(unit, names, size, size_after, channels)
         if key not in rows:
-            raise InputError(f"The table for {side} px has no {key}; it is damaged or of another network.")
+            raise InputError(f"The table for {resolution} px has no {key}; it is damaged or of another network.")
         found.append(rows[key])
-        height, width = after_height, after_width
+        size, channels = size_after, getattr(unit, "out_channels", channels)
     return Timing(
         turn_ms=(sum(row["mean"] for row in found),),
         p90_ms=None,
@@ -159,18 +161,14 @@ def _timing(piece: Piece, rows: Rows, side: int) -> Timing:
     )
 
 
-def _row_key(unit: Unit, before: tuple[int, int], after: tuple[int, int], piece: Piece) -> str:
-    if isinstance(unit, PoolUnit):
-        channels = next(u.out_channels for u in piece.units if isinstance(u, ConvUnit))
-        return f"AvgPool2D-input:{before[0]}x{before[1]}x{channels}-output:1x1x{channels}"
+def _row_key(unit: Unit, names: LookupRows, before: tuple[int, int], after: tuple[int, int], channels: int) -> str:
+    """The name of the row of a unit that reads a map of ``before`` pixels and some channels, and writes ``after``."""
+    word = names.units.get(unit.name, names.blocks)
+    reads, writes = getattr(unit, "in_channels", channels), getattr(unit, "out_channels", channels)
     if isinstance(unit, DenseUnit):
-        return f"Logits-input:1x1x{unit.in_channels}-output:{unit.out_channels}"
-    if not isinstance(unit, BlockUnit | ConvUnit):
-        raise InputError(f"The published tables know no {type(unit).__name__}. Received: {unit.name}")
-    sizes = f"input:{before[0]}x{before[1]}x{unit.in_channels}-output:{after[0]}x{after[1]}x{unit.out_channels}"
-    if isinstance(unit, ConvUnit):
-        return f"{_NAMES[unit.name]}-{sizes}"
-    return f"expanded_conv-{sizes}-{_block_key(unit)}"
+        return f"{word}-input:1x1x{reads}-output:{writes}"
+    sizes = f"input:{before[0]}x{before[1]}x{reads}-output:{after[0]}x{after[1]}x{writes}"
+    return f"{word}-{sizes}-{_block_key(unit)}" if isinstance(unit, BlockUnit) else f"{word}-{sizes}"
 
 
 def _block_key(unit: BlockUnit) -> str:

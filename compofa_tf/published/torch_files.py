@@ -14,23 +14,21 @@ from typing import Any
 import numpy as np
 
 from compofa_tf.errors import InputError
-from compofa_tf.published.torch_names import plain
+from compofa_tf.published.torch_names import COUNTER, plain
 
 _HARMLESS = ("torch", "torch._utils", "torch.storage", "torch.serialization", "collections")
 """Modules whose names a pickle of tensors needs."""
-
-_COUNTER = "num_batches_tracked"
 
 
 class Tensors(dict[str, np.ndarray]):
     """Arrays by key without the doubling of elastic layers.
 
     Attributes:
-      elastic: Whether the file had doubled keys or kernel matrices: it is of a supernet, whole or damaged, and not of
-        an extracted subnet.
+      of_supernet: Whether the file had doubled keys or kernel matrices: it is of a supernet, whole or damaged, and not
+        of an extracted subnet.
     """
 
-    elastic = False
+    of_supernet = False
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Tensors:
@@ -188,12 +186,12 @@ def _arrays(tensors: Mapping[str, np.ndarray], path: str | os.PathLike[str]) -> 
                 f"{path} has two tensors for {name}, as {known[name]} and as {key}; only one can be meant."
             )
         known[name] = key
-        if name.endswith(_COUNTER):
+        if name.endswith(COUNTER):
             continue
         if not np.isfinite(value).all():
             raise InputError(f"{path}: {key} holds numbers that are not finite; the checkpoint is damaged.")
         if name.endswith("running_var") and (value < 0).any():
             raise InputError(f"{path}: {key} holds negative variances; the checkpoint is damaged.")
         found[name] = value
-    found.elastic = any(".bn.bn." in key or key.endswith("_matrix") for key in tensors)
+    found.of_supernet = any(".bn.bn." in key or key.endswith("_matrix") for key in tensors)
     return found

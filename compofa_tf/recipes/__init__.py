@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 import types
 
-from compofa_tf.errors import InputError
+from compofa_tf.errors import InputError, did_you_mean
 from compofa_tf.recipes import library
 from compofa_tf.recipes.recipe import Recipe
 
@@ -35,7 +34,5 @@ def describe(name: str) -> str:
 
 def _module(name: str) -> types.ModuleType:
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names())}."
-        raise InputError(f"There is no such recipe; {hint} Received: recipe={name!r}")
+        raise InputError(f"There is no such recipe; {did_you_mean(name, names())} Received: recipe={name!r}")
     return importlib.import_module(f"{library.__name__}.{name}")

@@ -6,7 +6,6 @@ The annotations decide: int, float, bool, str, ``X | None``, ``tuple[X, ...]``, 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import numbers
 import types
@@ -14,7 +13,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from compofa_tf.errors import InputError
+from compofa_tf.errors import InputError, did_you_mean
 
 
 def _hints(cls: Any) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def require(settings: Any, name: str, holds: bool, expected: str) -> None:
         raise InputError(f"{name} must be {expected}. Received: {name}={getattr(settings, name)!r}")
 
 
-def normalise(settings: Any) -> None:
+def check_fields(settings: Any) -> None:
     """Checks every field against its annotation; lists become tuples and whole numbers floats where floats belong."""
     for name, hint in _hints(type(settings)).items():
         object.__setattr__(settings, name, _fit(getattr(settings, name), hint, name))
@@ -59,6 +58,8 @@ def _fit(value: Any, hint: Any, name: str) -> Any:
         fits = isinstance(value, numbers.Real) and math.isfinite(value)
     elif hint is int:
         fits = isinstance(value, numbers.Integral)
+    elif dataclasses.is_dataclass(hint):
+        fits = type(value) is hint  # JSON does not say of which class a mapping was
     else:
         fits = typing.get_origin(hint) is None and isinstance(value, hint)
     if not fits:
@@ -131,9 +132,7 @@ def unknown(key: str, known: list[str]) -> str:
     """Returns the message for a key that does not exist, with near matches."""
     last = key.rpartition(".")[2]
     near = [name for name in known if name.startswith(key + ".") or name.rpartition(".")[2] == last]
-    near = near or difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    near = near or [name for name in known if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.7)]
-    hint = f"did you mean {', '.join(near[:6])}?" if near else f"there are {', '.join(known)}."
+    hint = f"did you mean {' or '.join(near[:6])}?" if near else did_you_mean(key, known, count=3, cutoff=0.55)
     return f"There is no such setting; {hint} Received: {key}"
 
 

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a run, as frozen values with a JSON form and a hash. No TensorFlow."""
+"""A recipe: everything that decides a run, as frozen values with a JSON form and hashes. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 
 from compofa_tf import files
 from compofa_tf.errors import InputError
-from compofa_tf.recipes import fields
+from compofa_tf.recipes import fields, printing
 from compofa_tf.recipes.settings import (
+    TEACHER,
     AccuracySettings,
     DataSettings,
     DeploySettings,
@@ -23,11 +24,16 @@ from compofa_tf.recipes.settings import (
     PhaseSettings,
     SearchSettings,
     SpaceSettings,
+    TeacherSettings,
 )
 from compofa_tf.workdir import WorkDir
 
+_OF_TRAINING = ("space", "data", "teacher", "shrink", "train", "optimizer", "seed")
+_NOT_OF_TRAINING = ("data.source", "data.max_bad_share", "data.cache")
+"""Where the images lie, how many of them may be damaged (a checkpoint knows their number), and how they are held."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """One reproducible setting, from the images to the exported files.
 
@@ -35,7 +41,7 @@ class Recipe:
       name: Name of the recipe.
       space: The family.
       data: Images and their preparation.
-      teacher: Training of the largest network alone: one subnet, no distillation.
+      teacher: Training of the largest network alone, first.
       train: Training of the whole family, last.
       shrink: Phases between ``teacher`` and ``train``, in order.
       optimizer: SGD settings, the same in every phase.
@@ -49,7 +55,7 @@ class Recipe:
     name: str
     space: SpaceSettings
     data: DataSettings
-    teacher: PhaseSettings
+    teacher: TeacherSettings
     train: PhaseSettings
     shrink: tuple[PhaseSettings, ...] = ()
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -61,17 +67,19 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Rejects parts that contradict each other."""
-        fields.normalise(self)
+        fields.check_fields(self)
         fields.require(self, "seed", 0 <= self.seed < 2**63, "a whole number from 0 to 2**63 - 1")
-        if self.teacher.subnets != 1 or self.teacher.kd_ratio != 0:
+        trained = [phase.network == TEACHER for _, phase in self.phases]
+        if trained != sorted(trained, reverse=True):
+            names = [name for name, phase in self.phases if phase.network == TEACHER]
             raise InputError(
-                "The teacher phase trains one subnet without distillation. "
-                f"Received: teacher.subnets={self.teacher.subnets}, teacher.kd_ratio={self.teacher.kd_ratio}"
+                "The teacher is trained before the family, for that starts from its weights. Received: "
+                f"network={TEACHER!r} in {', '.join(names)}"
             )
-        if self.teacher.epochs == 0 and any(phase.kd_ratio > 0 for _, phase in self.phases):
+        if not any(trained) and any(phase.kd_ratio > 0 for _, phase in self.phases):
             raise InputError(
                 "Distillation needs a trained teacher: set teacher.epochs to at least 1, or every kd_ratio to 0. "
-                "Received: teacher.epochs=0"
+                f"Received: teacher.epochs={self.teacher.epochs}"
             )
         if self.search.precision not in self.latency.precisions:
             raise InputError(
@@ -86,11 +94,32 @@ class Recipe:
         ordered = [("teacher", self.teacher), *shrink, ("train", self.train)]
         return tuple((name, phase) for name, phase in ordered if phase.epochs > 0)
 
+    def __repr__(self) -> str:
+        """Names the recipe and its hash."""
+        return f"<Recipe {self.name} {self.hash}>"
+
+    def __str__(self) -> str:
+        """The settings as a table, a row per phase."""
+        names = ("space", "data", "optimizer", "accuracy", "latency", "search", "deploy")
+        parts = {name: getattr(self, name) for name in names}
+        return f"{self.name}, recipe {self.hash}, seed {self.seed}\n{printing.table_of(self.phases, parts)}"
+
     @functools.cached_property
     def hash(self) -> str:
-        """16 hexadecimal digits that differ when any setting differs."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """16 hexadecimal digits that differ when any setting differs: what a file was made with."""
+        return _digest(self.to_json())
+
+    @functools.cached_property
+    def training_hash(self) -> str:
+        """16 hexadecimal digits that differ when a setting differs that decides the weights: whose a file is.
+
+        Where the images lie and how weights are measured, searched and exported may change within a run.
+        """
+        content = {key: value for key, value in self.to_json().items() if key in _OF_TRAINING}
+        for key in _NOT_OF_TRAINING:
+            part, _, name = key.partition(".")
+            content[part].pop(name)
+        return _digest(content)
 
     def to_json(self) -> dict[str, Any]:
         """Returns nested JSON-serialisable mappings; tuples become lists."""
@@ -138,12 +167,26 @@ class Recipe:
             fields.assign(content, key, fields.parse(text, hints[key], key))
         return Recipe.from_json(content)
 
-    def differences(self, other: Recipe) -> list[str]:
-        """Returns one readable line per setting in which ``other`` differs."""
+    def differences(self, other: Recipe, *, of_training: bool = False) -> list[str]:
+        """Returns one readable line per setting in which ``other`` differs.
+
+        Args:
+          other: Another recipe.
+          of_training: Only settings that decide the weights, those of ``training_hash``.
+        """
         mine, theirs = ({key: value for key, _, value in fields.leaves(recipe)} for recipe in (self, other))
-        keys = list(dict.fromkeys([*mine, *theirs]))
+        keys = [key for key in dict.fromkeys([*mine, *theirs]) if not of_training or _decides_weights(key)]
         return [
             f"{key}: {mine.get(key, 'absent')!r} and {theirs.get(key, 'absent')!r}"
             for key in keys
             if key not in mine or key not in theirs or mine[key] != theirs[key]
         ]
+
+
+def _decides_weights(key: str) -> bool:
+    return key.partition(".")[0] in _OF_TRAINING and key not in _NOT_OF_TRAINING
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from compofa_tf import families
+from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.recipes import fields
 from compofa_tf.space import Space
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
+FAMILY, TEACHER = "family", "teacher"
+"""What a phase may train."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class SpaceSettings:
 
     def __post_init__(self) -> None:
         """Checks types; the family checks the values."""
-        fields.normalise(self)
+        fields.check_fields(self)
 
     def build(self, *, classes: int) -> Space:
         """Returns the space for this many classes."""
@@ -81,7 +83,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         """Rejects what no pipeline can do."""
-        fields.normalise(self)
+        fields.check_fields(self)
         _resolutions(self)
         fields.require(self, "batch_size", self.batch_size >= 1, "at least 1")
         fields.require(self, "normalization", self.normalization in ("symmetric", "imagenet"), "symmetric or imagenet")
@@ -104,11 +106,12 @@ class PhaseSettings:
       kd_ratio: Weight of the teacher's soft labels against the true ones; 0 trains without a teacher.
       depths: Depths that stages may take in this phase; empty: all of them.
       expands: Expand ratios that blocks may take, where depths do not decide them; empty: all of them.
-      kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them. In the teacher phase of a
-        family with fixed kernels: the largest side that the family could have, 7, for a teacher with such kernels in
-        every block; the family then starts from their centres.
-      sort_channels: Stage of ``reorganize.sort_channels`` before the first step: 0 sorts all middle channels of every
-        block by importance, 1 those within the second-largest expand ratio only, and so on. None: not sorted.
+      kernels: Kernel sides that blocks may take, where they are elastic; empty: all of them.
+      sort_channels: How many expand ratios ``nets.channels.sort_channels`` skips before the first step: 0 sorts all
+        middle channels of every block by importance, 1 those within the second-largest ratio only, and so on. None: not
+        sorted.
+      network: What is trained: ``"family"``, or ``"teacher"``, the largest network alone, from whose weights the family
+        then starts.
     """
 
     epochs: int
@@ -120,10 +123,11 @@ class PhaseSettings:
     expands: tuple[float, ...] = fields.later(())
     kernels: tuple[int, ...] = fields.later(())
     sort_channels: int | None = fields.later(None)
+    network: str = fields.later(FAMILY)
 
     def __post_init__(self) -> None:
-        """Rejects impossible schedules."""
-        fields.normalise(self)
+        """Rejects impossible schedules, and a teacher of which parts are sampled."""
+        fields.check_fields(self)
         fields.require(self, "epochs", self.epochs >= 0, "at least 0")
         fields.require(self, "learning_rate", self.learning_rate > 0, "greater than 0")
         fields.require(
@@ -135,11 +139,41 @@ class PhaseSettings:
         for name, values in (("expands", self.expands), ("kernels", self.kernels)):
             fields.require(self, name, all(value > 0 for value in values), "positive")
         fields.require(self, "sort_channels", self.sort_channels is None or self.sort_channels >= 0, "at least 0")
+        fields.require(self, "network", self.network in (FAMILY, TEACHER), f"{FAMILY} or {TEACHER}")
+        if self.network == TEACHER:
+            alone = {"subnets": 1, "kd_ratio": 0, **dict.fromkeys(self.limits, ()), "sort_channels": None}
+            for name, value in alone.items():
+                expected = f"{'empty' if value == () else value} where the teacher, one whole network, is trained"
+                fields.require(self, name, getattr(self, name) == value, expected)
 
     @property
     def limits(self) -> dict[str, tuple[Any, ...]]:
         """What the phase may sample, as keyword arguments of ``sampling.codes_at``."""
         return {"depths": self.depths, "expands": self.expands, "kernels": self.kernels}
+
+
+@dataclass(frozen=True)
+class TeacherSettings(PhaseSettings):
+    """The stretch of training that makes the teacher: the largest network alone, one subnet and no distillation.
+
+    Attributes:
+      kernels: Kernel side of every block of the teacher; empty: as in the family. In a family with fixed kernels it may
+        be the largest side that the family could have, 7; the family then starts from the centres of those kernels.
+    """
+
+    subnets: int = 1
+    kd_ratio: float = 0.0
+    network: str = fields.later(TEACHER)
+
+    def __post_init__(self) -> None:
+        """Rejects another network."""
+        super().__post_init__()
+        fields.require(self, "network", self.network == TEACHER, TEACHER)
+
+    @property
+    def limits(self) -> dict[str, tuple[Any, ...]]:
+        """Nothing is sampled: the limits that must be empty. ``kernels`` is none of them here."""
+        return {"depths": self.depths, "expands": self.expands}
 
 
 @dataclass(frozen=True)
@@ -160,7 +194,7 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         """Rejects values without meaning."""
-        fields.normalise(self)
+        fields.check_fields(self)
         fields.require(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
         fields.require(self, "weight_decay", self.weight_decay >= 0, "at least 0")
         fields.require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
@@ -185,7 +219,7 @@ class AccuracySettings:
 
     def __post_init__(self) -> None:
         """Rejects impossible counts."""
-        fields.normalise(self)
+        fields.check_fields(self)
         _resolutions(self)
         fields.require(self, "images", self.images is None or self.images >= 1, "at least 1, or none for all")
         fields.require(self, "calibration_images", self.calibration_images >= 1, "at least 1")
@@ -216,7 +250,7 @@ class LatencySettings:
 
     def __post_init__(self) -> None:
         """Rejects impossible measurements."""
-        fields.normalise(self)
+        fields.check_fields(self)
         _precisions(self)
         for name in ("threads", "runs", "repeats"):
             fields.require(self, name, getattr(self, name) >= 1, "at least 1")
@@ -238,7 +272,7 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         """Rejects budgets that nothing can meet."""
-        fields.normalise(self)
+        fields.check_fields(self)
         fields.require(self, "budgets_ms", all(budget > 0 for budget in self.budgets_ms), "positive")
         fields.require(self, "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
 
@@ -259,7 +293,7 @@ class DeploySettings:
 
     def __post_init__(self) -> None:
         """Rejects unknown precisions and empty counts."""
-        fields.normalise(self)
+        fields.check_fields(self)
         _precisions(self)
         fields.require(self, "calibration_images", self.calibration_images >= 1, "at least 1")
         fields.require(self, "tries", self.tries >= 1, "at least 1")

@@ -1,27 +1,29 @@
-"""The tables and numbers of a report, as its template shows them. No TensorFlow."""
+"""The tables of a report, as its template shows them. No TensorFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from compofa_tf.reports import figures, reading
-from compofa_tf.reports.reading import Run, number, value
+import markupsafe
+
+from compofa_tf.reports import charts, figures
+from compofa_tf.reports.formats import ABSENT, difference, percent
+from compofa_tf.reports.reading import Material
+from compofa_tf.reports.records import number, value
+from compofa_tf.reports.sidecars import Sidecar
 from compofa_tf.searches.front import Front
 
-ABSENT = "–"
+Facts = list[tuple[str, str]]
+"""Names and values, in order."""
 
 
-def cards(run: Run, front: Front | None) -> list[dict[str, Any]]:
-    """Returns the best member within each budget: measured values of the exported file, else those of the tables."""
+def cards(material: Material, front: Front | None) -> list[dict[str, Any]]:
+    """Returns the best subnet within each budget: measured values of the exported file, else those of the tables."""
     if front is None:
         return []
     cards = []
     for budget_ms, choice in front.chosen.items():
-        fitting = [
-            a for a in run.artifacts if number(a, "budget_ms") == budget_ms and value(a, "precision") == front.precision
-        ]
         card = {
             "budget_ms": budget_ms,
             "id": choice.id,
@@ -38,58 +40,47 @@ def cards(run: Run, front: Front | None) -> list[dict[str, Any]]:
             "size_bytes": None,
             "macs": None,
         }
-        cards.append({**card, **_card_of(fitting[0], front, budget_ms)} if fitting else card)
+        fitting = (s for s in material.sidecars if (s.budget_ms, s.precision) == (budget_ms, front.precision))
+        exported = next(fitting, None)
+        cards.append(card if exported is None else {**card, **_exported(exported, front, budget_ms)})
     return cards
 
 
-def _card_of(artifact: dict[str, Any], front: Front, budget_ms: float) -> dict[str, Any]:
-    row = artifact_row(artifact)
-    measured = row["measured_ms"]
-    card = {key: row[key] for key in ("id", "size_bytes", "macs")}
-    if measured is not None and not reading.on_device_of(front, artifact):  # says nothing about the budget
-        card |= {"elsewhere_ms": measured, "elsewhere": value(artifact, "latency", "measured", "device")}
+def _exported(sidecar: Sidecar, front: Front, budget_ms: float) -> dict[str, Any]:
+    """What the exported file says differently on its card."""
+    card: dict[str, Any] = {"id": sidecar.id, "size_bytes": sidecar.size_bytes, "macs": sidecar.macs}
+    measured_ms = sidecar.measured_ms
+    if measured_ms is not None and not charts.on_device_of(front, sidecar):  # says nothing about the budget
+        card |= {"elsewhere_ms": measured_ms, "elsewhere": sidecar.device}
     else:
-        share = None if measured is None else min(1.0, measured / budget_ms)
-        card |= {"predicted_ms": row["predicted_ms"], "measured_ms": measured, "share": share}
-    if row["top1"] is None:  # the accuracy of the file was not measured: that of the search stays
+        share = None if measured_ms is None else min(1.0, measured_ms / budget_ms)
+        card |= {"predicted_ms": sidecar.predicted_ms, "measured_ms": measured_ms, "share": share}
+    if sidecar.top1 is None:  # the accuracy of the file was not measured: that of the search stays
         return card
-    return {**card, **{key: row[key] for key in ("top1", "low", "high")}, "predicted": False}
+    return {**card, "top1": sidecar.top1, "low": sidecar.low, "high": sidecar.high, "predicted": False}
 
 
-def artifact_row(artifact: dict[str, Any]) -> dict[str, Any]:
-    """Returns one row of the table of exported files; what the sidecar lacks is ``None``."""
-    predicted, measured = (
-        number(artifact, "latency", "predicted_ms"),
-        number(artifact, "latency", "measured", "ms"),
-    )
-    off = None if not predicted or measured is None else 100 * (measured / predicted - 1)
-    accelerated = value(artifact, "latency", "measured", "fully_accelerated")
-    if accelerated is None:
-        accelerated = value(artifact, "fully_accelerated")
-    return {
-        "id": value(artifact, "arch", "id") or ABSENT,
-        "file": Path(str(value(artifact, "file") or ABSENT)).name,
-        "precision": value(artifact, "precision") or ABSENT,
-        "budget_ms": number(artifact, "budget_ms"),
-        "size_bytes": number(artifact, "size_bytes"),
-        "macs": number(artifact, "macs"),
-        "top1": number(artifact, "accuracy", "top1"),
-        "low": number(artifact, "accuracy", "low"),
-        "high": number(artifact, "accuracy", "high"),
-        "images": number(artifact, "accuracy", "count"),
-        "float_top1": number(artifact, "float_accuracy", "top1"),
-        "predicted_top1": number(artifact, "float_accuracy", "predicted_top1"),
-        "predicted_ms": predicted,
-        "measured_ms": measured,
-        "p90_ms": number(artifact, "latency", "measured", "p90_ms"),
-        "off": off,
-        "accelerated": accelerated,
-        "sha256": str(value(artifact, "sha256") or ABSENT)[:12],
-        "conditions": _conditions(value(artifact, "latency", "measured")),
-    }
+def grouped_conditions(material: Material) -> list[tuple[str, Facts]]:
+    """Returns conditions of measurement, and files measured under them with how far they agree with the Keras model."""
+    groups: dict[str, Facts] = {}
+    for sidecar in material.sidecars:
+        text = _conditions(sidecar.benchmark) or "latency not measured"
+        if sidecar.images is not None:
+            text += f"; accuracy on {sidecar.images:,} images"
+        elif sidecar.accuracy_not_measured:
+            text += f"; accuracy not measured: {sidecar.accuracy_not_measured}"
+        groups.setdefault(text, []).append((sidecar.file, _agreement(sidecar)))
+    return list(groups.items())
 
 
-def _conditions(measured: Any) -> str:
+def _agreement(sidecar: Sidecar) -> str:
+    if sidecar.agreement is None:
+        return ""
+    share, images = sidecar.agreement
+    return f"same class as the Keras model on {100 * share:.1f} % of {images:,} images"
+
+
+def _conditions(benchmark: Any) -> str:
     """How a benchmark row was measured, in one line."""
     words = []
     for key, text in (
@@ -102,33 +93,12 @@ def _conditions(measured: Any) -> str:
         ("runtime_version", "LiteRT {}"),
         ("date", "{:.10}"),
     ):
-        found = value(measured, key)
+        found = value(benchmark, key)
         if found is not None:
             words.append(text.format(str(found)))
-    if value(measured, "noisy"):
+    if value(benchmark, "noisy"):
         words.append("on a busy machine: the spread stayed above the bound")
     return ", ".join(words)
-
-
-def grouped_conditions(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Returns conditions of measurement, and files measured under them with how far they agree with the Keras model."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for artifact in run.artifacts:
-        row = artifact_row(artifact)
-        text = row["conditions"] or "latency not measured"
-        if row["images"] is not None:
-            text += f"; accuracy on {row['images']:,} images"
-        elif value(artifact, "accuracy_not_measured"):
-            text += f"; accuracy not measured: {value(artifact, 'accuracy_not_measured')}"
-        groups.setdefault(text, []).append((row["file"], _agreement(artifact)))
-    return list(groups.items())
-
-
-def _agreement(artifact: dict[str, Any]) -> str:
-    share, images = (number(artifact, "agreement", key) for key in ("top1_agreement", "images"))
-    if share is None or images is None:
-        return ""
-    return f"same class as the Keras model on {100 * share:.1f} % of {images:,} images"
 
 
 def sources(fronts: Sequence[Front]) -> list[str]:
@@ -143,14 +113,14 @@ def sources(fronts: Sequence[Front]) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def training_facts(run: Run) -> list[tuple[str, str]]:
-    """Returns what was trained and how fast, as names and values."""
-    recipe = value(run.recipe, "recipe")
-    labels = value(run.supernet, "labels")
-    sizes = {front.space.size for front in run.fronts.values()}
+def training_facts(material: Material) -> Facts:
+    """Returns what was trained and how fast."""
+    recipe = value(material.recipe, "recipe")
+    labels = value(material.supernet, "labels")
+    sizes = {front.space.size for front in material.fronts.values()}
     facts: list[tuple[str, Any]] = [
         ("recipe", value(recipe, "name")),
-        ("recipe hash", value(run.recipe, "recipe_hash")),
+        ("recipe hash", value(material.recipe, "recipe_hash")),
         ("subnets", f"{sizes.pop():,}" if len(sizes) == 1 else None),
         ("classes", len(labels) if isinstance(labels, list) else None),
         ("family", value(recipe, "space", "family")),
@@ -160,17 +130,19 @@ def training_facts(run: Run) -> list[tuple[str, str]]:
         ("profile", value(recipe, "space", "profile")),
         ("data", value(recipe, "data", "source")),
         ("seed", value(recipe, "seed")),
-        *(_schedule(recipe) if run.imported is None else [("weights", f"imported from {run.imported}")]),
+        *(_schedule(recipe) if material.imported is None else [("weights", f"imported from {material.imported}")]),
     ]
-    for name in dict.fromkeys(str(row["phase"]) for row in run.metrics if "phase" in row):
-        rates = sorted(
-            rate
-            for row in run.metrics
-            if str(row.get("phase")) == name and (rate := number(row, "images_per_s")) is not None
-        )
-        if rates:
-            facts.append((f"speed, {name}", f"{rates[len(rates) // 2]:,.0f} images/s (median)"))
-    return [(name, str(fact)) for name, fact in facts if fact is not None]
+    return _known([*facts, *_speeds(material.metrics)])
+
+
+def _speeds(metrics: Sequence[dict[str, Any]]) -> Facts:
+    """The median speed of each phase, in the order of training."""
+    speeds: dict[str, list[float]] = {}
+    for record in metrics:
+        if "phase" in record and (speed := number(record, "images_per_s")) is not None:
+            speeds.setdefault(str(record["phase"]), []).append(speed)
+    medians = {name: sorted(found)[len(found) // 2] for name, found in speeds.items()}
+    return [(f"speed, {name}", f"{median:,.0f} images/s (median)") for name, median in medians.items()]
 
 
 def _schedule(recipe: Any) -> list[tuple[str, Any]]:
@@ -195,6 +167,11 @@ def _phase(phase: Any) -> str | None:
     return ", ".join(words)
 
 
+def _known(facts: Iterable[tuple[str, Any]]) -> Facts:
+    """Leaves out what is not known."""
+    return [(name, str(fact)) for name, fact in facts if fact is not None]
+
+
 def _joined(values: Any, unit: str = "") -> str | None:
     """A list in words; long lists by their ends."""
     if not isinstance(values, (list, tuple)) or not values:
@@ -216,26 +193,22 @@ def accuracy_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
     shares = [number(record, "top1") for record in records.values()] if isinstance(records, dict) else []
     found = [share for share in shares if share is not None]
     images = value(content, "images")
+    measured, total = (value(content, "covered", key) for key in ("measured", "of"))
     facts = [
         ("data", f"{value(content, 'data')}, {value(content, 'split')} split"),
         ("images per subnet", "all of the split" if images is None else f"{images:,}"),
         ("calibration", f"{value(content, 'calibration_images')} training images per subnet"),
-        (
-            "covered",
-            f"{value(content, 'covered', 'measured')} of {value(content, 'covered', 'of')} subnets x resolutions",
-        ),
+        ("covered", f"{measured} of {total} subnets x resolutions"),
         ("resolutions", _joined(value(content, "resolutions"), " px")),
         ("top-1", f"{percent(min(found))} to {percent(max(found))}" if found else None),
         ("interval", "95 %, Wilson score"),
         ("written", _date(content)),
     ]
-    return {"name": name, "facts": [(key, str(fact)) for key, fact in facts if fact is not None]}
+    return {"name": name, "facts": _known(facts)}
 
 
 def latency_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
     """Returns how a latency table was measured, how well it predicts, and the figure of that."""
-    import markupsafe
-
     checked = value(content, "validation", "subnets") or []
     pairs = [(number(row, "predicted_ms"), number(row, "measured_ms")) for row in checked if isinstance(row, dict)]
     usable = [(one, other) for one, other in pairs if one is not None and other is not None]
@@ -263,64 +236,18 @@ def latency_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
         ("written", _date(content)),
     ]
     svg = figures.check_svg(usable, title=f"Predicted and measured latency, {name}") if usable else ""
-    return {
-        "name": name,
-        "facts": [(key, str(fact)) for key, fact in facts if fact is not None],
-        "svg": markupsafe.Markup(svg),
-    }
+    return {"name": name, "facts": _known(facts), "svg": markupsafe.Markup(svg)}
 
 
-def provenance(run: Run) -> list[tuple[str, str, str, str]]:
-    """Returns file, date, recipe hash and versions of everything that was read."""
-    headers: dict[str, Any] = {"recipe.json": run.recipe} if run.recipe else {}
-    headers |= {**run.accuracy, **run.latency}
-    for artifact in run.artifacts:
-        headers[f"models/{artifact_row(artifact)['file']}"] = artifact
+def provenance(material: Material) -> list[tuple[str, str, str, str]]:
+    """Returns file, date, recipe hash and versions of the recipe, the tables and the exported models."""
+    paths = material.workdir
+    headers: dict[str, Any] = {paths.recipe_file.name: material.recipe} if material.recipe else {}
+    headers |= {**material.accuracy, **material.latency}
+    headers |= {f"{paths.models.name}/{sidecar.file}": sidecar.content for sidecar in material.sidecars}
     rows = []
     for name, header in headers.items():
         versions = value(header, "versions")
         packages = ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else ABSENT
         rows.append((name, _date(header) or ABSENT, str(value(header, "recipe_hash") or ABSENT), packages))
     return rows
-
-
-# Numbers
-
-
-def percent(share: float | None) -> str:
-    """``0.8272`` as ``82.7 %``."""
-    return ABSENT if share is None else f"{100 * share:.1f} %"
-
-
-def difference(percentage: float | None) -> str:
-    """``-0.94`` as ``−0.9 %``, with a minus sign that is as wide as the plus."""
-    return ABSENT if percentage is None else f"{percentage:+.1f} %".replace("-", "−")
-
-
-def milliseconds(ms: float | None) -> str:
-    """Three significant digits, without an exponent: ``0.0123``, ``4.56``, ``123``."""
-    if ms is None:
-        return ABSENT
-    digits = 0 if ms >= 100 else 1 if ms >= 10 else 2 if ms >= 1 else 3
-    return f"{ms:.{digits}f}"
-
-
-def byte_size(size_bytes: float | None) -> str:
-    """Decimal kilobytes and megabytes."""
-    if size_bytes is None:
-        return ABSENT
-    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
-
-
-def short_count(count: float | None) -> str:
-    """``12900000`` as ``12.9 M``."""
-    if count is None:
-        return ABSENT
-    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= unit:
-            return f"{count / unit:.1f}{name}"
-    return f"{count:g}"
-
-
-FILTERS = {"percent": percent, "difference": difference, "ms": milliseconds, "size": byte_size, "count": short_count}
-"""Names of the number formats in the template."""

@@ -3,31 +3,28 @@
 The algorithm of Once-for-All and CompOFA (arXiv:1908.09791, section 3.3; arXiv:2104.12642, section 4): the best quarter
 of a population has children, half of them mutated, half crossed over, as far as they keep the latency budget. Here a
 generation is computed all at once, and all budgets share what they evaluate: what was found for a tight budget may be
-the best for a loose one. A population prefers not to be full of members of one resolution and depths, and every few
-generations a local search improves the best of its kinds (``search.refining``).
+the best for a loose one. A population prefers not to be full of one resolution and depths, and every few generations a
+local search improves the best of its kinds (``refining``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from compofa_tf import files
 from compofa_tf.accuracy.predictor import Predictor
 from compofa_tf.errors import InputError
 from compofa_tf.latency.arrays import Latencies
+from compofa_tf.searches.evolution_state import EvolutionState
 from compofa_tf.searches.genes import Genes
 from compofa_tf.searches.population import Population
 from compofa_tf.searches.refining import refine
 from compofa_tf.space import Space
 from compofa_tf.space.archs import Archs
 
-KIND = "evolution_state"
 _ATTEMPTS = 100
 _TRIED = 2000
 _CHILD_ATTEMPTS = 4
@@ -43,7 +40,7 @@ class Evolution:
 
     Attributes:
       population: Archs that each budget keeps, and children that it has in each generation.
-      generations: Rounds of new members.
+      generations: Rounds of new archs.
       parents: Share of the population that has children.
       mutated: Share of the children that are mutated parents; the rest are crossed over.
       probability: Chance of each choice (depth of a stage, expand ratio and kernel of a block, width, resolution) to
@@ -61,7 +58,7 @@ class Evolution:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Rejects settings with which nothing evolves."""
+        """Rejects other types, negative counts, a population below 4 and shares outside (0, 1]."""
         for name in ("population", "generations", "refined_every", "seed"):
             if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int):
                 raise InputError(f"{name} must be a whole number. Received: {name}={getattr(self, name)!r}")
@@ -89,83 +86,87 @@ def evolve(
     settings: Evolution,
     path: str | os.PathLike[str] | None = None,
 ) -> Population:
-    """Searches for the most accurate members within each budget.
+    """Searches for the most accurate archs within each budget.
 
     Args:
-      space: The family.
-      accuracy: Predicts the accuracy of any member.
-      latency: Predicts the latency of any member.
+      space: The space.
+      accuracy: Predicts the accuracy of any arch.
+      latency: Predicts the latency of any arch.
       budgets_ms: Latency budgets in ms, each with its own population.
       resolutions: Resolutions to choose from.
       settings: See ``Evolution``.
       path: File that the state is written to every few generations, and continued from if it exists.
 
     Raises:
-      InputError: If a budget is below what was found in many random members and the smallest one, or the file is of
+      InputError: If a budget is below what was found in many random archs and the smallest one, or the file is of
         another search.
     """
     rng = np.random.default_rng(settings.seed)
-    variation = Genes(space, resolutions, rng)
-    found = Population(sorted(budgets_ms), settings.population)
+    genes = Genes(space, resolutions, rng)
+    found = Population(space, sorted(budgets_ms), settings.population)
     header = {
         "fingerprint": space.fingerprint,
         "budgets_ms": list(found.budgets),
         "resolutions": sorted(map(int, resolutions)),
         **asdict(settings),
     }
+    state = EvolutionState(path, space, header)
 
-    def consider(members: Archs) -> None:
-        ms = latency.predict_all(members)
+    def consider(archs: Archs) -> None:
+        ms = latency.predict_all(archs)
         fast = np.flatnonzero(ms <= found.budgets[-1])
-        new = fast[found.unknown(members[fast])]
-        found.add(members[new], accuracy.predict_all(members[new]).astype(np.float64), ms[new])
+        new = fast[found.unknown(archs[fast])]
+        found.add(archs[new], accuracy.predict_all(archs[new]).astype(np.float64), ms[new])
 
     def improve() -> None:
-        refine(found, variation, accuracy=accuracy, latency=latency, consider=consider)
+        refine(found, genes, accuracy=accuracy, latency=latency, consider=consider)
 
-    start = _resume(path, header, space, found, rng)
-    if start is not None:
-        _check_values(path, found, accuracy, latency)
-    else:
-        start = 0
-        _begin(space, variation, found, consider, settings, latency)
+    start = state.resume(found, rng, accuracy=accuracy, latency=latency)
+    if start == 0:
+        _begin(space, genes, found, consider, settings, latency)
     for generation in range(start + 1, settings.generations + 1):
-        consider(_children(found, variation, settings, latency))
+        consider(_children(found, genes, settings, latency))
         if generation % settings.refined_every == 0:
             improve()
-        if path is not None and generation % _SAVED_EVERY == 0:
-            _save(path, header, space, found, rng, generation)
+        if generation % _SAVED_EVERY == 0:
+            state.save(found, rng, generation)
     if settings.generations == 0 or settings.generations % settings.refined_every:
         improve()
     return found
 
 
 def _begin(
-    space: Space, variation: Genes, found: Population, consider: Any, settings: Evolution, latency: Latencies
+    space: Space,
+    genes: Genes,
+    found: Population,
+    consider: Callable[[Archs], None],
+    settings: Evolution,
+    latency: Latencies,
 ) -> None:
-    smallest = Archs.of(space, [space.smallest(int(side)) for side in variation.resolutions])
+    """Draws archs until each budget has its population, having made sure that it can be met."""
+    smallest = Archs.of(space, [space.smallest(int(side)) for side in genes.resolutions])
     consider(smallest)
     if float(latency.predict_all(smallest).min()) > found.budgets[0]:  # another one may be faster
-        widths = space.width_spans[-1].stop > 0  # what a stage takes depends on the one before it: no exact answer
-        members = Archs.joined([smallest, variation.draw(_TRIED)]) if widths else latency.fastest()
-        ms = latency.predict_all(members)
+        fastest = latency.fastest()
+        archs = Archs.joined([smallest, genes.draw(_TRIED)]) if fastest is None else fastest
+        ms = latency.predict_all(archs)
         if ms.min() > found.budgets[0]:
-            name = space.id(members.arch(space, int(ms.argmin())))
+            name = space.id(archs.arch(space, int(ms.argmin())))
+            tried = " of those tried" if fastest is None else ""
             raise InputError(
-                f"No member of the family is that fast: the fastest{' of those tried' if widths else ''}, {name}, is "
-                f"predicted at {ms.min():.4g} ms; "
+                f"No subnet of the space is that fast: the fastest{tried}, {name}, is predicted at {ms.min():.4g} ms; "
                 f"use a larger budget. Received: budget_ms={found.budgets[0]:g}"
             )
-        consider(members)
+        consider(archs)
     for _ in range(_ATTEMPTS):
-        consider(variation.draw(4 * settings.population))
+        consider(genes.draw(4 * settings.population))
         if all((found.latency <= budget_ms).sum() >= settings.population for budget_ms in found.budgets):
             break
 
 
-def _children(found: Population, variation: Genes, settings: Evolution, latency: Latencies) -> Archs:
-    """New members within the budgets; for those that break theirs others are made, a few times."""
-    rng, budgets = variation.rng, np.array(found.budgets)
+def _children(found: Population, genes: Genes, settings: Evolution, latency: Latencies) -> Archs:
+    """New archs within the budgets; for those that break theirs others are made, a few times."""
+    rng, budgets = genes.rng, np.array(found.budgets)
     parents = [found.best(budget_ms, max(1, round(settings.parents * settings.population))) for budget_ms in budgets]
     sizes = np.array([len(some) for some in parents])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -179,78 +180,8 @@ def _children(found: Population, variation: Genes, settings: Evolution, latency:
             if not len(wanted):
                 break
             one, other = (pool[starts[wanted] + rng.integers(sizes[wanted])] for _ in range(2))
-            children = variation.cross(one, other) if cross else variation.mutate(one, settings.probability)
+            children = genes.cross(one, other) if cross else genes.mutate(one, settings.probability)
             kept = latency.predict_all(children) <= budgets[wanted]
             made.append(children[kept])
             wanted = wanted[~kept]
     return Archs.joined(made)
-
-
-def _save(
-    path: str | os.PathLike[str],
-    header: dict[str, Any],
-    space: Space,
-    found: Population,
-    rng: np.random.Generator,
-    generation: int,
-) -> None:
-    members = found.evaluated_members
-    content = {
-        **header,
-        "generation": generation,
-        "evaluated": found.evaluated,
-        "rng": rng.bit_generator.state,
-        "members": [space.id(members.arch(space, index)) for index in range(len(members))],
-        "accuracy": found.accuracy.tolist(),
-        "latency_ms": found.latency.tolist(),
-    }
-    files.write_json(path, content, kind=KIND, overwrite=True)
-
-
-def _resume(
-    path: str | os.PathLike[str] | None,
-    header: dict[str, Any],
-    space: Space,
-    found: Population,
-    rng: np.random.Generator,
-) -> int | None:
-    """Takes up a saved state; returns its generation, or None if there is none."""
-    if path is None or not Path(path).exists():
-        return None
-    content = files.read_json(path, kind=KIND)
-    for name, wanted in header.items():
-        if content.get(name) != wanted and name != "generations":
-            raise InputError(
-                f"{path} belongs to a search with other settings; delete it or give another path. "
-                f"Received: {name}={wanted!r} where the file has {content.get(name)!r}"
-            )
-    try:
-        found.members = Archs.of(space, [space.parse(name) for name in content["members"]])
-        found.accuracy, found.latency = (np.array(content[name], np.float64) for name in ("accuracy", "latency_ms"))
-        found.evaluated = int(content["evaluated"])
-        rng.bit_generator.state = content["rng"]
-        generation = int(content["generation"])
-        if not len(found.members) == len(found.accuracy) == len(found.latency) > 0:
-            raise ValueError("its members and values are not as many")
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it to search anew.") from error
-    if generation > header["generations"]:
-        raise InputError(
-            f"{path} has come further than this search goes: {generation} generations; ask for at least as many, or "
-            f"delete it. Received: generations={header['generations']}"
-        )
-    return generation
-
-
-def _check_values(
-    path: str | os.PathLike[str] | None, found: Population, accuracy: Predictor, latency: Latencies
-) -> None:
-    """A state is of the predictor and the table that its values come from; no others can go on with it."""
-    for name, now, then in (
-        ("accuracies", accuracy.predict_all(found.evaluated_members), found.accuracy),
-        ("latencies", latency.predict_all(found.evaluated_members), found.latency),
-    ):
-        if not np.allclose(now, then, rtol=1e-5, atol=1e-7):
-            raise InputError(
-                f"{path} belongs to a search with other {name}; delete it, or give another path, to search with these."
-            )

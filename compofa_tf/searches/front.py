@@ -1,4 +1,4 @@
-"""What a search found: the Pareto front of a family and the best member within each latency budget. No TensorFlow."""
+"""What a search found: the Pareto front of a space and the best subnet within each latency budget. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from compofa_tf import families, files
 from compofa_tf.errors import InputError
 from compofa_tf.searches.budgets import check_budgets, pareto, round_up
 from compofa_tf.space import Arch, Space
+from compofa_tf.space.printing import aligned
 from compofa_tf.statistics import wilson_interval
 
 KIND = "front"
@@ -26,7 +27,7 @@ KEPT_ALTERNATIVES = 8
 
 @dataclass(frozen=True)
 class Candidate:
-    """A member of the family at one resolution, with what is known about it.
+    """A subnet at one resolution, with what is known about it.
 
     Attributes:
       id: Its name (``Space.id``).
@@ -72,12 +73,12 @@ def fastest_first(candidate: Candidate) -> tuple[float, float, str]:
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """The outcome of ``search``. Iterating gives the points of the Pareto front, fastest first.
+    """The outcome of ``search``. Iterating gives the points of the Pareto front, fastest first; ``print`` a table.
 
     Attributes:
-      space: The family.
-      candidates: Every covered member, fastest first; of a search with predicted accuracies only its Pareto front.
-      total: Archs times resolutions of the family.
+      space: The space.
+      candidates: Every covered subnet, fastest first; of a search with predicted accuracies only its Pareto front.
+      total: Archs times resolutions of the space.
       budgets: Latency budgets in ms, ascending.
       precision: Precision of the latency table.
       latency: What the latency table was measured on: device, threads, conditions.
@@ -117,9 +118,21 @@ class Front:
         """Says what was covered and found."""
         return (
             f"<Front of {len(self)} points from {self.examined or len(self.candidates)} of {self.total} candidates, "
-            f"{self.precision}, "
-            f"budgets {list(self.budgets)} ms>"
+            f"{self.precision}, budgets {list(self.budgets)} ms>"
         )
+
+    def __str__(self) -> str:
+        """The front as a table: a row per point, with the budgets that it was chosen for."""
+        head = f"{self.space.family} on {self.latency.get('device', 'a device')}, {self.precision}: "
+        head += f"{len(self)} points from {self.coverage}"
+        interval = [] if self.predicted else ["95 % interval"]
+        rows = [["id", "predicted top-1" if self.predicted else "top-1", *interval, "predicted ms", "best within"]]
+        for point in self:
+            low, high = point.interval
+            interval = [] if self.predicted else [f"{low:.1%} to {high:.1%}"]
+            budgets = ", ".join(f"{ms:g} ms" for ms, chosen in self.chosen.items() if chosen == point)
+            rows.append([point.id, f"{point.top1:.1%}", *interval, f"{point.predicted_ms:#.4g}".rstrip("."), budgets])
+        return "\n".join([head, *aligned(rows, "<" + ">" * (len(rows[0]) - 2) + "<")])
 
     @functools.cached_property
     def points(self) -> tuple[Candidate, ...]:
@@ -134,17 +147,17 @@ class Front:
 
     @functools.cached_property
     def chosen(self) -> dict[float, Candidate]:
-        """The best member within each budget."""
+        """The best subnet within each budget."""
         return {budget_ms: self.best(budget_ms) for budget_ms in self.budgets}
 
     def best(self, budget_ms: float) -> Candidate:
-        """Returns the most accurate member predicted within a budget; of equals the faster, then the smaller id.
+        """Returns the most accurate subnet predicted within a budget; of equals the faster, then the smaller id.
 
         Args:
           budget_ms: Upper bound of the predicted latency in ms, inclusive; any, not only one of ``budgets``.
 
         Raises:
-          InputError: If the budget is no positive number or below the fastest member, which the message names.
+          InputError: If the budget is no positive number or below the fastest subnet, which the message names.
         """
         return self._within(budget_ms)[0]
 
@@ -167,7 +180,7 @@ class Front:
             return sorted(affordable, key=best_first)
         fastest = self.points[0]
         raise InputError(
-            f"No member of the family is that fast: the fastest, {fastest.id}, is predicted at "
+            f"No subnet of the space is that fast: the fastest, {fastest.id}, is predicted at "
             f"{fastest.predicted_ms:.4g} ms ({self.precision}); use a budget of at least "
             f"{round_up(fastest.predicted_ms, digits=3):g} ms. Received: budget_ms={budget_ms:g}"
         )
@@ -179,7 +192,7 @@ class Front:
 
     @property
     def coverage(self) -> str:
-        """How many members, resolutions counted, were looked at, in words."""
+        """How many subnets, resolutions counted, were looked at, in words."""
         if self.accuracy.get("search") == "evolution":
             return f"{self.examined:,} evaluations in an evolution over {self.total:,} candidates"
         if self.total == 1:
@@ -192,8 +205,6 @@ class Front:
         if self.examined is None:
             return {"measured": len(self.candidates), "of": self.total}
         return {"predicted": self.examined, "of": self.total}
-
-    # Files
 
     def to_json(self) -> dict[str, Any]:
         """Returns a JSON-serialisable mapping; the format is described in ``docs/formats.md``."""
@@ -267,12 +278,12 @@ class Front:
 
 
 def default_budgets(front: Front, *, count: int = 3) -> tuple[float, ...]:
-    """Returns budgets spread over what the family can reach, each with another best member.
+    """Returns budgets spread over what the space can reach, each with another best subnet.
 
     The targets divide the latencies of the front on a logarithmic scale, from one ``2 * count``-th above the fastest
     point, which leaves room for a prediction that is too low, up to the slowest point. Each target gets 5 % on top and
-    is rounded up to two significant digits (three if two budgets would choose the same member). Where that does not
-    give ``count`` members, each target takes the slowest point of the front within it that leaves a point for every
+    is rounded up to two significant digits (three if two budgets would choose the same subnet). Where that does not
+    give ``count`` subnets, each target takes the slowest point of the front within it that leaves a point for every
     other target, and gets its own rounded value or else the roundest number from that point to the next slower one.
 
     Args:
@@ -280,7 +291,7 @@ def default_budgets(front: Front, *, count: int = 3) -> tuple[float, ...]:
       count: How many budgets, at least 1; fewer are returned where the front has fewer points.
 
     Returns:
-      Budgets in ms, ascending, none below the fastest member.
+      Budgets in ms, ascending, none below the fastest subnet.
     """
     if count < 1:
         raise InputError(f"At least one budget is needed. Received: count={count!r}")

@@ -11,29 +11,36 @@ from compofa_tf.space.archs import Archs
 
 
 class Genes:
-    """Draws, mutates and crosses members of a space.
+    """Draws, mutates and crosses archs of a space.
 
     Archs are varied as rows of genes: a matrix of one column per choice (depth of each stage, expand ratio of each
-    block, kernel of each block, width choices, resolution). A row is drawn with an entry for every block, dropped or
-    not, so that a stage that grows deeper has something to grow by; ``members`` then drops what the depths drop and
-    gives a compound stage the ratio and the widths of its depth.
+    block, kernel of each block, width choices, resolution). A row has an entry for every block, dropped or not, so that
+    a stage that grows deeper has something to grow by; ``archs`` then drops what the depths drop and gives a compound
+    stage the ratio and the widths of its depth.
+
+    Args:
+      space: The space.
+      resolutions: Resolutions to choose from, in pixels.
+      rng: Source of all randomness.
+
+    Attributes:
+      options: What each column may hold.
     """
 
     def __init__(self, space: Space, resolutions: Sequence[int], rng: np.random.Generator) -> None:
         self.space, self.rng = space, rng
         self.resolutions = np.array(resolutions, np.int64)
-        self._stage_of = np.array([n for n, stage in enumerate(space.stages) for _ in range(stage.blocks)], np.intp)
-        self._place_in_stage = np.array([place for stage in space.stages for place in range(stage.blocks)])
+        stages = space.stages
+        self._stage_of = np.array([n for n, stage in enumerate(stages) for _ in range(stage.blocks)], np.intp)
+        self._place_in_stage = np.array([place for stage in stages for place in range(stage.blocks)])
+        self._stage_of_width = np.array([n for n, stage in enumerate(stages) for _ in stage.width_counts], np.intp)
         elastic = space.kernel == "elastic"
-        expands = [sorted(set(stage.expands)) for stage in space.stages]
-        kernels = [sorted(stage.kernels) if elastic else [stage.kernel] for stage in space.stages]
-        counts = [(n, count) for n, stage in enumerate(space.stages) for count in stage.width_counts]
-        self._stage_of_width = np.array([number for number, _ in counts], np.intp)
+        kernels = [sorted(stage.kernels) if elastic else [stage.kernel] for stage in stages]
         groups: list[list[Sequence[float]]] = [
-            [stage.depths for stage in space.stages],
-            [expands[number] for number in self._stage_of],
+            [stage.depths for stage in stages],
+            [sorted(set(stages[number].expands)) for number in self._stage_of],
             [kernels[number] for number in self._stage_of],
-            [range(count) for _, count in counts],
+            [range(count) for stage in stages for count in stage.width_counts],
             [resolutions],
         ]
         self.options = [options for group in groups for options in group]
@@ -42,29 +49,32 @@ class Genes:
         self._table = np.zeros((len(self.options), int(self._counts.max())))
         for column, options in enumerate(self.options):
             self._table[column, : len(options)] = options
-        deepest = max(max(stage.depths) for stage in space.stages)
-        self._ratio_of_depth, self._blocks_of_depth, self._width_of_depth = np.zeros(
-            (3, len(space.stages), 1 + deepest)
-        )
-        for number, stage in enumerate(space.stages):
+        self._learn_depths()
+
+    def _learn_depths(self) -> None:
+        """Lays out what goes with each depth of each stage: ``[stages, 1 + deepest]``."""
+        stages = self.space.stages
+        shape = (3, len(stages), 1 + max(max(stage.depths) for stage in stages))
+        self._ratio_of_depth, self._blocks_of_depth, self._width_of_depth = np.zeros(shape)
+        for number, stage in enumerate(stages):
             for place, (depth, ratio) in enumerate(stage.choices):
                 self._ratio_of_depth[number, depth] = ratio
                 self._blocks_of_depth[number, depth] = stage.kept_blocks(depth)
                 self._width_of_depth[number, depth] = place
 
     def draw(self, count: int) -> Archs:
-        """Draws members: every choice uniform and independent."""
-        return self.members(self._drawn(count))
+        """Draws archs: every choice uniform and independent."""
+        return self.archs(self._drawn(count))
 
     def mutate(self, parents: Archs, probability: float) -> Archs:
         """Replaces each choice with some probability by a new one."""
         genes = self.genes(parents)
-        return self.members(np.where(self._chance(genes.shape) < probability, self._drawn(len(genes)), genes))
+        return self.archs(np.where(self._chance(genes.shape) < probability, self._drawn(len(genes)), genes))
 
     def cross(self, one: Archs, other: Archs) -> Archs:
         """Takes each choice from one of two parents."""
         first, second = self.genes(one), self.genes(other)
-        return self.members(np.where(self._chance(first.shape) < 0.5, second, first))
+        return self.archs(np.where(self._chance(first.shape) < 0.5, second, first))
 
     def _chance(self, shape: tuple[int, ...]) -> np.ndarray:
         return self.rng.random(shape, np.float32)
@@ -74,13 +84,15 @@ class Genes:
         columns = np.arange(len(self.options))
         return self._table[columns, (self._chance((count, len(columns))) * self._counts).astype(np.intp)]
 
-    def changes(self, member: Archs, fillings: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the columns and new values of all changes of one choice that matters, ``[changes]`` each.
+    def changes(self, one: Archs, fillings: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns all changes of one choice that make another subnet: columns and new values, ``[changes]`` each.
 
-        Changes of a depth come ``fillings`` times, for as many drawings of the blocks that are added.
+        Args:
+          one: A single arch.
+          fillings: How often changes of a depth come, for as many drawings of the blocks that are added.
         """
-        (now,), stages = self.genes(member), len(self.space.stages)
-        kept = member.kernels[0] > 0
+        (now,), stages = self.genes(one), len(self.space.stages)
+        kept = one.kernels[0] > 0
         free = np.full(len(self._stage_of_width), self.space.coupling == "independent")
         ratios = kept & (self.space.coupling == "independent")
         matters = np.concatenate([np.ones(stages, bool), ratios, kept, free, [True]])
@@ -94,21 +106,21 @@ class Genes:
         columns, values = zip(*found) if found else ((), ())
         return np.array(columns, np.intp), np.array(values, np.float64)
 
-    def genes(self, members: Archs) -> np.ndarray:
-        """Returns members as genes, float64 ``[count, columns]``; those of dropped blocks are drawn."""
-        dropped = members.kernels == 0
-        drawn = np.split(self._drawn(len(members)), self._ends, axis=1)
+    def genes(self, archs: Archs) -> np.ndarray:
+        """Returns archs as genes, float64 ``[count, columns]``; those of dropped blocks are drawn."""
+        dropped = archs.kernels == 0
+        drawn = np.split(self._drawn(len(archs)), self._ends, axis=1)
         parts = (
-            members.depths,
-            np.where(dropped, drawn[1], members.expands),
-            np.where(dropped, drawn[2], members.kernels),
-            members.widths,
-            members.resolutions[:, np.newaxis],
+            archs.depths,
+            np.where(dropped, drawn[1], archs.expands),
+            np.where(dropped, drawn[2], archs.kernels),
+            archs.widths,
+            archs.resolutions[:, np.newaxis],
         )
         return np.concatenate(parts, 1, dtype=np.float64)
 
-    def members(self, genes: np.ndarray) -> Archs:
-        """Returns the members that rows of genes stand for: without what their depths drop."""
+    def archs(self, genes: np.ndarray) -> Archs:
+        """Returns the archs that rows of genes stand for: without what their depths drop."""
         chosen, expands, kernels, widths, resolutions = np.split(genes, self._ends, axis=1)
         depths = chosen.astype(np.int64)
         of_block = depths[:, self._stage_of]

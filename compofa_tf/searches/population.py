@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compofa_tf.errors import InputError
+from compofa_tf.space import Space
 from compofa_tf.space.archs import Archs
 
 _ALIKE = 10
@@ -14,24 +14,36 @@ _ALIKE = 10
 
 
 class Population:
-    """What a search has found so far: evaluated members, and the best of them for each budget."""
+    """The best of all archs that a search has evaluated, for each budget.
 
-    def __init__(self, budgets: Sequence[float], size: int) -> None:
+    Args:
+      space: The space.
+      budgets: Latency budgets in ms.
+      size: How many archs are kept for each of them.
+
+    Attributes:
+      archs: What is kept, most accurate first.
+      accuracy: Their accuracies, float64 ``[len(archs)]``.
+      latency: Their latencies in ms, float64 ``[len(archs)]``.
+      evaluated: How many were evaluated in all.
+    """
+
+    def __init__(self, space: Space, budgets: Sequence[float], size: int) -> None:
         self.budgets, self.size = tuple(budgets), size
-        self.members: Archs | None = None
+        self.archs = Archs.of(space, [])
         self.accuracy = np.zeros(0, np.float64)
         self.latency = np.zeros(0, np.float64)
         self.evaluated = 0
 
-    def unknown(self, members: Archs) -> np.ndarray:
-        """Returns the indices of the members that are not kept here, of equal ones the first."""
-        kept = np.zeros(0, np.uint64) if self.members is None else self.members.keys()
-        _, first = np.unique(np.concatenate([kept, members.keys()]), return_index=True)
+    def unknown(self, archs: Archs) -> np.ndarray:
+        """Returns which of ``archs`` are not kept here, without repetitions: ascending indices."""
+        kept = self.archs.keys()
+        _, first = np.unique(np.concatenate([kept, archs.keys()]), return_index=True)
         return np.sort(first[first >= len(kept)]) - len(kept)
 
-    def add(self, members: Archs, accuracy: np.ndarray, latency: np.ndarray) -> None:
-        """Takes in ``unknown`` members and forgets those that are among the best of no budget."""
-        joined = members if self.members is None else Archs.joined([self.members, members])
+    def add(self, archs: Archs, accuracy: np.ndarray, latency: np.ndarray) -> None:
+        """Takes in ``unknown`` archs and forgets those that are among the best of no budget."""
+        joined = Archs.joined([self.archs, archs])
         accuracy, latency = np.concatenate([self.accuracy, accuracy]), np.concatenate([self.latency, latency])
         order = np.lexsort((latency, -accuracy))
         kinds, latency = joined.kinds()[order], latency[order]
@@ -39,20 +51,15 @@ class Population:
         for budget_ms in self.budgets:
             kept[_varied(kinds, latency <= budget_ms)[: self.size]] = True
         best = order[kept]
-        self.members, self.accuracy, self.latency = joined[best], accuracy[best], latency[kept]
-        self.evaluated += len(members)
-
-    @property
-    def evaluated_members(self) -> Archs:
-        """What was kept, most accurate first; ``accuracy`` and ``latency`` are theirs."""
-        if self.members is None:
-            raise InputError("Nothing was evaluated yet.")
-        return self.members
+        self.archs, self.accuracy, self.latency = joined[best], accuracy[best], latency[kept]
+        self.evaluated += len(archs)
 
     def best(self, budget_ms: float, count: int) -> Archs:
-        """The most accurate members within a budget, those first of which no more than ten are of one kind."""
-        found = self.evaluated_members
-        return found[_varied(found.kinds(), self.latency <= budget_ms)[:count]]
+        """Returns the most accurate archs within a budget, first those that are not the eleventh or later of a kind.
+
+        A kind is a resolution with depths (``Archs.kinds``).
+        """
+        return self.archs[_varied(self.archs.kinds(), self.latency <= budget_ms)[:count]]
 
 
 def _varied(kinds: np.ndarray, allowed: np.ndarray) -> np.ndarray:

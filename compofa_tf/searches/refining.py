@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compofa_tf.accuracy.predictor import Predictor
 from compofa_tf.latency.arrays import Latencies
+from compofa_tf.searches.genes import Genes
+from compofa_tf.searches.population import Population
 from compofa_tf.space.archs import Archs
-
-if TYPE_CHECKING:
-    from compofa_tf.searches.genes import Genes
-    from compofa_tf.searches.population import Population
 
 _ROUNDS = 12
 _KINDS = 6
@@ -29,20 +26,20 @@ _FILLINGS = 6
 
 def refine(
     found: Population,
-    variation: Genes,
+    genes: Genes,
     *,
     accuracy: Predictor,
     latency: Latencies,
     consider: Callable[[Archs], None],
 ) -> None:
-    """Improves the best member of each kind (resolution and depths) for each budget.
+    """Improves the best arch of each kind (resolution and depths) for each budget.
 
     Args:
       found: What was found so far; of each budget the six best kinds are improved.
-      variation: Knows the choices, and draws those of blocks that are added.
-      accuracy: Predicts the accuracy of any member.
-      latency: Predicts the latency of any member.
-      consider: Evaluates members and adds them to ``found``. It gets the neighbours of all that were not looked at
+      genes: Know the choices, and draw those of blocks that are added.
+      accuracy: Predicts the accuracy of any arch.
+      latency: Predicts the latency of any arch.
+      consider: Evaluates archs and adds them to ``found``. It gets the neighbours of all that were not looked at
         before, again and again until there are none, at most twelve times.
     """
     done: set[tuple[float, int]] = set()
@@ -55,7 +52,7 @@ def refine(
             for index, key in enumerate(best.keys().tolist()):
                 if (budget_ms, key) not in done:
                     done.add((budget_ms, key))
-                    made.append(neighbours(best[index : index + 1], budget_ms, variation, accuracy, latency))
+                    made.append(neighbours(best[index : index + 1], budget_ms, genes, accuracy, latency))
         if not made:
             break
         consider(Archs.joined(made))
@@ -63,7 +60,7 @@ def refine(
 
 @dataclass(frozen=True)
 class _Changes:
-    """Changes of one choice of a member: which, and what each does alone, arrays ``[changes]``."""
+    """Changes of one choice of an arch: which, and what each does alone, arrays ``[changes]``."""
 
     columns: np.ndarray
     values: np.ndarray
@@ -78,30 +75,30 @@ class _Changes:
         return order[np.sort(first)]
 
 
-def neighbours(member: Archs, budget_ms: float, variation: Genes, accuracy: Predictor, latency: Latencies) -> Archs:
-    """Returns members that differ from one in a choice, and the most promising of those that differ in more.
+def neighbours(one: Archs, budget_ms: float, genes: Genes, accuracy: Predictor, latency: Latencies) -> Archs:
+    """Returns archs that differ from one in a choice, and the most promising of those that differ in more.
 
     Args:
-      member: One member, within the budget.
+      one: A single arch, within the budget.
       budget_ms: Budget in ms that combinations are estimated to keep; to check it is left to the caller.
-      variation: As for ``refine``.
+      genes: As for ``refine``.
       accuracy: As for ``refine``.
       latency: As for ``refine``.
     """
-    columns, values = variation.changes(member, _FILLINGS)
-    index, stages = np.arange(len(columns)), member.depths.shape[1]
-    rows = np.repeat(variation.genes(member), len(columns), axis=0)
+    columns, values = genes.changes(one, _FILLINGS)
+    index, stages = np.arange(len(columns)), one.depths.shape[1]
+    rows = np.repeat(genes.genes(one), len(columns), axis=0)
     deeper = np.flatnonzero(columns < stages)
-    rows[deeper] = variation.genes(member[np.zeros(len(deeper), np.intp)])
+    rows[deeper] = genes.genes(one[np.zeros(len(deeper), np.intp)])
     rows[index, columns] = values
-    single = variation.members(rows)
-    both = Archs.joined([member, single])
+    single = genes.archs(rows)
+    both = Archs.joined([one, single])
     top1, ms = accuracy.predict_all(both).astype(np.float64), latency.predict_all(both)
     changes = _Changes(columns, values, top1[1:] - top1[0], ms[1:] - ms[0])
     # Depths and the resolution change what all the other changes do.
     savers = changes.savers((columns >= stages) & (columns < rows.shape[1] - 1))
-    one, other, repairs = _combined(changes, savers, budget_ms - float(ms[0]))
-    return Archs.joined([single, variation.members(_applied(rows, changes, savers, one, other, repairs))])
+    first, second, repairs = _combined(changes, savers, budget_ms - float(ms[0]))
+    return Archs.joined([single, genes.archs(_applied(rows, changes, savers, first, second, repairs))])
 
 
 def _combined(changes: _Changes, savers: np.ndarray, spare_ms: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

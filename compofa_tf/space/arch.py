@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,6 +25,21 @@ class StageChoice(NamedTuple):
     expands: tuple[Expand, ...]
     kernels: tuple[int, ...]
     widths: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, depth: int, blocks: Sequence[tuple[Expand, int]], *, count: int, widths: Iterable[int] = ()
+    ) -> StageChoice:
+        """Returns the choice that keeps some blocks.
+
+        Args:
+          depth: As the attribute.
+          blocks: Expand ratio and kernel side of each block that the depth keeps.
+          count: Blocks of the full-depth stage; those that are not kept get 0.
+          widths: As the attribute.
+        """
+        expands, kernels = zip(*blocks, *[(0, 0)] * (count - len(blocks))) if count else ((), ())
+        return cls(depth, expands, kernels, tuple(widths))
 
 
 @dataclass(frozen=True, order=True)

@@ -13,7 +13,7 @@ from compofa_tf.space.layout import Layout
 
 @dataclass(frozen=True, eq=False)
 class Archs:
-    """The settings of ``count`` subnets; entries of dropped blocks are 0, as in ``Arch``.
+    """The choices of ``count`` subnets; entries of dropped blocks are 0, as in ``Arch``.
 
     Attributes:
       depths: int ``[count, stages]``.

@@ -122,13 +122,14 @@ class Codes:
             if choice is None:
                 continue
             kept[position] += 1
+            expand, kernel, *decided = choice
             first = layout.width_spans[position].start
-            places = [first - 1] * spec.before + [first + index for index in spec.own]
-            for place, width in zip(places, choice[2:]):
+            places = spec.widths((first - 1,), tuple(range(first, layout.width_spans[position].stop)))
+            for place, width in zip(places, decided, strict=True):
                 widths[place] = width
             if spec.block is not None:
                 block = layout.block_spans[position].start + spec.block
-                expands[block], kernels[block] = choice[:2]
+                expands[block], kernels[block] = expand, kernel
         depths = tuple(
             self._depth_of(stage, count, widths[span])
             for stage, count, span in zip(layout.stages, kept, layout.width_spans)

@@ -83,6 +83,17 @@ class Layout:
         """Where the width choices of each stage stand in ``Arch.widths``."""
         return _spans(len(stage.width_counts) for stage in self.stages)
 
+    @functools.cached_property
+    def slot_spans(self) -> tuple[slice, ...]:
+        """Where the slots of the stem, of each stage and of the head stand among those of the network."""
+        return _spans((len(self.stem), *(len(stage.specs) for stage in self.stages), len(self.head)))
+
+    @functools.cached_property
+    def channels_into(self) -> tuple[int | None, ...]:
+        """Channels that enter the stem, each stage and the head; None where a width choice decides them."""
+        stem = next((unit.out_channels for unit in reversed(self.stem) if hasattr(unit, "out_channels")), 3)
+        return 3, stem, *(None if stage.width_counts else stage.out_channels(None) for stage in self.stages)
+
     def stage_name(self, position: int) -> str:
         """Returns how the units of a stage begin: its own name, or ``stage1``, ``stage2``, ..."""
         return self.stages[position].name or f"stage{position + 1}"
@@ -111,36 +122,35 @@ class Layout:
         Raises:
           InputError: If the space has no such subnet; the message names the first setting that does not fit.
         """
-        if not _is_resolution(resolution):
-            raise InputError(
-                f"resolution must be a whole number of at least {_SMALLEST_RESOLUTION} pixels. "
-                f"Received: resolution={resolution!r}"
-            )
-        counts = {"expands": self.block_spans[-1].stop, "kernels": self.block_spans[-1].stop}
-        counts["widths"] = self.width_spans[-1].stop
-        wanted = (("expands", expands), ("kernels", kernels), ("widths", widths))
+        side = _checked_resolution(resolution)
+        blocks, width_choices = self.block_spans[-1].stop, self.width_spans[-1].stop
         chosen = [stage.settle(d) for stage, d in zip(self.stages, _broadcast("depths", depths, len(self.stages)))]
         for number, (stage, depth) in enumerate(zip(self.stages, chosen), start=1):
             if depth not in stage.depths:
                 raise InputError(f"depths of stage {number} must be one of {stage.depths}. Received: depths={depths!r}")
-        given = {name: None if value is None else _broadcast(name, value, counts[name]) for name, value in wanted}
-        return Arch.of([self._choice(i, int(depth), given) for i, depth in enumerate(chosen)], int(resolution))
+        given = {
+            name: None if value is None else _broadcast(name, value, count)
+            for name, value, count in (
+                ("expands", expands, blocks),
+                ("kernels", kernels, blocks),
+                ("widths", widths, width_choices),
+            )
+        }
+        return Arch.of([self._choice(i, int(depth), given) for i, depth in enumerate(chosen)], side)
 
     def _choice(self, position: int, depth: int, given: dict[str, tuple[Any, ...] | None]) -> StageChoice:
         """The choice for a stage that was given, completed by what is decided."""
         stage, number = self.stages[position], position + 1
         blocks, widths = self.block_spans[position], self.width_spans[position]
-        kept = stage.kept_blocks(depth)
         expands, kernels = (
-            tuple(_pick(name, given[name], blocks.start + i, allowed, number) for i in range(kept))
-            + (0,) * (stage.blocks - kept)
+            [_pick(name, given[name], blocks.start + i, allowed, number) for i in range(stage.kept_blocks(depth))]
             for name, allowed in zip(("expands", "kernels"), self.allowed(stage, depth))
         )
-        own = tuple(
+        own = [
             _pick("widths", given["widths"], widths.start + i, allowed, number)
             for i, allowed in enumerate(self.allowed_widths(stage, depth))
-        )
-        return StageChoice(depth, expands, kernels, own)
+        ]
+        return StageChoice.of(depth, list(zip(expands, kernels)), count=stage.blocks, widths=own)
 
     def largest(self, resolution: int) -> Arch:
         """Returns the subnet with every dimension at its largest: the teacher."""
@@ -151,12 +161,14 @@ class Layout:
         return self._extreme(resolution, min)
 
     def _extreme(self, resolution: int, pick: Callable[[Iterable[Any]], Any]) -> Arch:
-        depths = [pick(stage.depths) for stage in self.stages]
-        stages = list(zip(self.stages, depths))
-        blocks = [tuple(map(pick, self.allowed(stage, depth))) for stage, depth in stages for _ in range(stage.blocks)]
-        expands, kernels = zip(*blocks)
-        widths = [pick(values) for stage, depth in stages for values in self.allowed_widths(stage, depth)]
-        return self.arch(depths=depths, expands=expands, kernels=kernels, widths=widths, resolution=resolution)
+        choices = []
+        for stage in self.stages:
+            depth = pick(stage.depths)
+            expands, kernels = self.allowed(stage, depth)
+            blocks = [(pick(expands), pick(kernels))] * stage.kept_blocks(depth)
+            widths = map(pick, self.allowed_widths(stage, depth))
+            choices.append(StageChoice.of(depth, blocks, count=stage.blocks, widths=widths))
+        return Arch.of(choices, _checked_resolution(resolution))
 
     def stage_choices(self) -> tuple[Iterator[StageChoice], ...]:
         """Returns all choices of each stage.
@@ -168,12 +180,10 @@ class Layout:
 
     def _stage_choices(self, stage: Stage) -> Iterator[StageChoice]:
         for depth in stage.depths:
-            kept = stage.kept_blocks(depth)
-            dropped = (0,) * (stage.blocks - kept)
-            for blocks in itertools.product(itertools.product(*self.allowed(stage, depth)), repeat=kept):
-                expands, kernels = tuple(e for e, _ in blocks), tuple(k for _, k in blocks)
+            of_a_block = list(itertools.product(*self.allowed(stage, depth)))
+            for blocks in itertools.product(of_a_block, repeat=stage.kept_blocks(depth)):
                 for widths in itertools.product(*self.allowed_widths(stage, depth)):
-                    yield StageChoice(depth, expands + dropped, kernels + dropped, widths)
+                    yield StageChoice.of(depth, blocks, count=stage.blocks, widths=widths)
 
     def __contains__(self, arch: object) -> bool:
         """Whether there is this subnet."""
@@ -267,12 +277,22 @@ class Layout:
 
     def ops(self, arch: Arch) -> tuple[OpCost, ...]:
         """Returns the weighted operations of a subnet at its resolution."""
+        units = self.units(arch)
         height = width = arch.resolution
         ops: list[OpCost] = []
-        for unit in self.units(arch):
+        for unit in units:
             found, height, width = unit_costs(unit, height, width)
             ops += found
         return tuple(ops)
+
+
+def _checked_resolution(value: Any) -> int:
+    if not _is_resolution(value):
+        raise InputError(
+            f"resolution must be a whole number of at least {_SMALLEST_RESOLUTION} pixels. "
+            f"Received: resolution={value!r}"
+        )
+    return int(value)
 
 
 def _is_resolution(value: Any) -> bool:

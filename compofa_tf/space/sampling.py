@@ -57,11 +57,10 @@ def _drawn(
     open_depths = _limited(stage.depths, depths)
     depth = open_depths[int(rng.integers(len(open_depths)))]
     may = [_limited(*pair) for pair in zip(layout.allowed(stage, depth), (expands, kernels))]
-    blocks = [tuple(_draw_one(rng, values) for values in may) for _ in range(stage.blocks)]
+    blocks = [(_draw_one(rng, may[0]), _draw_one(rng, may[1])) for _ in range(stage.blocks)]
     widths = tuple(_draw_one(rng, values) for values in layout.allowed_widths(stage, depth))
-    kept = stage.kept_blocks(depth)  # every block draws, so that what the next stage draws does not hang on the depth
-    taken, sides = zip(*blocks[:kept], *[(0, 0)] * (stage.blocks - kept)) if blocks else ((), ())
-    return StageChoice(depth, taken, sides, widths)
+    kept = blocks[: stage.kept_blocks(depth)]  # all were drawn, so that what follows does not hang on the depth
+    return StageChoice.of(depth, kept, count=stage.blocks, widths=widths)
 
 
 def _limited(values: tuple[Any, ...], allowed: Sequence[Any]) -> tuple[Any, ...]:

@@ -64,7 +64,8 @@ class Space(Layout):
 
     def __str__(self) -> str:
         """The family as a table: a row per stage, with what may be chosen."""
-        return f"{self.family}, {self.size:,} subnets, {self.classes} classes\n{printing.table_of(self)}"
+        head = f"{self.family}: {self.size:,} subnets, profile {self.profile}, {self.classes:,} classes"
+        return f"{head}\n{printing.choices_of(self)}\n{printing.table_of(self)}"
 
     def to_json(self) -> dict[str, Any]:
         """Returns what rebuilds the space (``families.from_json``): the name of the family and its arguments."""
@@ -139,15 +140,15 @@ class Space(Layout):
 
         Args:
           rng: Source of randomness; the result is a pure function of its state.
-          resolution: Side of the input.
-          resolutions: Sides to draw from uniformly; without any, the side of the images that the space is meant for.
+          resolution: Side of the input in pixels.
+          resolutions: Resolutions to draw from uniformly; without any, that of the images that the space is meant for.
           depths: Depths to draw from; empty: all. Where a stage has no choice, or none of these, they do not apply.
           expands: Expand ratios to draw from, likewise, for what is free per block.
           kernels: Kernel sides to draw from, likewise.
         """
         if resolution is None:
-            sides = resolutions or (int(self.arguments.get("input_size", 224)),)
-            resolution = int(sides[int(rng.integers(len(sides)))])
+            choices = resolutions or (int(self.arguments.get("input_size", 224)),)
+            resolution = int(choices[int(rng.integers(len(choices)))])
         return sampling.draw(self, rng, resolution=resolution, depths=depths, expands=expands, kernels=kernels)
 
     def enumerate(self, *, resolutions: Sequence[int]) -> Iterator[Arch]:

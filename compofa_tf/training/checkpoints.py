@@ -1,121 +1,192 @@
-"""Checkpoints of a training run: one ``.npz`` of plain arrays each, written atomically, the last two kept."""
+"""Checkpoints of a training run: one ``.npz`` of plain arrays each, written atomically. NumPy only."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from compofa_tf import files
-from compofa_tf.errors import InputError
-from compofa_tf.files import read_arrays
+from compofa_tf.errors import InputError, at_least
+from compofa_tf.training.phases import Phase
+from compofa_tf.training.state import TrainState
 
-KEPT = 2
 _NAME = re.compile(r"step-(\d{9})\.npz")
+
+Owner = Mapping[str, str | int]
+"""Whose a checkpoint is: ``training_hash``, ``space`` (a fingerprint) and ``training_images`` (their number)."""
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """Everything that decides how a run continues. Sampling needs no state: it is a function of seed and step.
+class SaveWhen:
+    """When a checkpoint is written.
 
     Attributes:
-      step: Steps done, counted over all phases.
-      state: Every variable of the supernet by stable name.
-      velocities: Momentum of every trainable variable, by the same names.
-      losses: Losses of the steps done in the current epoch, float32 ``[steps, subnets]``.
-      owner: What the run is about: recipe hash, space fingerprint, number of training images.
+      every_epochs: At the end of every so many epochs of a phase, and of the phase.
+      on_signal: Before a signal stops the run.
     """
 
-    step: int
-    state: dict[str, np.ndarray]
-    velocities: dict[str, np.ndarray]
-    losses: np.ndarray
-    owner: dict[str, str | int]
+    every_epochs: int = 1
+    on_signal: bool = True
+
+    def __post_init__(self) -> None:
+        """Rejects what never comes."""
+        at_least(1, every_epochs=self.every_epochs)
+
+    def due(self, phase: Phase, step: int, *, stopping: bool = False) -> bool:
+        """Whether a checkpoint is due after ``step`` steps of the run."""
+        if stopping and self.on_signal:
+            return True
+        return phase.ends_epoch(step) and (step == phase.end or phase.epoch(step) % self.every_epochs == 0)
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint to ``folder`` and removes all but the newest two.
+@dataclass(frozen=True)
+class Keep:
+    """Which checkpoints are kept when another one was written.
 
-    Raises:
-      OSError: If the folder cannot be written or the disk is full; older checkpoints are then untouched.
+    Attributes:
+      newest: So many, the one just written among them.
     """
-    path = folder / f"step-{checkpoint.step:09d}.npz"
-    header = json.dumps(
-        {"step": checkpoint.step, "schema_version": files.schema_version("checkpoint"), **checkpoint.owner}
-    )
+
+    newest: int = 2
+
+    def __post_init__(self) -> None:
+        """Rejects keeping none."""
+        at_least(1, newest=self.newest)
+
+    def dropped(self, steps: Sequence[int]) -> Sequence[int]:
+        """Returns which of some steps, ascending, have a checkpoint no longer."""
+        return steps[: -self.newest]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Attributes:
+      folder: Where they are.
+      owner: Whose they are; others are refused.
+      recipe_hash: ``Recipe.hash``, recorded in each.
+      when: When one is written.
+      keep: Which are kept.
+    """
+
+    folder: Path
+    owner: Owner
+    recipe_hash: str | None = None
+    when: SaveWhen = SaveWhen()
+    keep: Keep = Keep()
+
+    def due(self, phase: Phase, step: int, *, stopping: bool) -> bool:
+        """Whether one is due after ``step`` steps of the run."""
+        return self.when.due(phase, step, stopping=stopping)
+
+    def save(self, state: TrainState) -> Path:
+        """Writes a checkpoint, and removes those that are not kept.
+
+        Raises:
+          OSError: If the folder cannot be written or the disk is full; older checkpoints are then untouched.
+        """
+        path = write(self.folder, state, owner=self.owner, recipe_hash=self.recipe_hash)
+        there = _found(self.folder)
+        for step in self.keep.dropped(list(there)):
+            there[step].unlink()
+        return path
+
+    def restore(self, *, log: Callable[[str], None]) -> TrainState | None:
+        """Reads the newest checkpoint; a damaged one is set aside, said so, and the one before it is taken.
+
+        Returns:
+          What it holds, or None if there is none yet.
+
+        Raises:
+          InputError: If there are checkpoints but every one is damaged, or one belongs to another run.
+        """
+        damaged: list[str] = []
+        for path in reversed(_found(self.folder).values()):
+            try:
+                arrays = files.read_arrays(path)
+            except InputError as error:
+                log(f"Warning: {error}")
+                damaged.append(str(path))
+                path.rename(path.with_name(path.name + ".damaged"))
+                continue
+            if damaged:
+                log(f"Continuing from the checkpoint before it, {path}.")
+            return _interpreted(path, arrays, self.owner)
+        if damaged:
+            raise InputError(
+                f"Every checkpoint is truncated or damaged; remove the folder {self.folder} and run the same command "
+                f"to start over. Received: {', '.join(damaged)}"
+            )
+        return None
+
+
+def write(folder: Path, state: TrainState, *, owner: Owner, recipe_hash: str | None = None) -> Path:
+    """Writes a checkpoint to ``folder`` and returns its path."""
+    path = folder / f"step-{state.step:09d}.npz"
+    made = {"schema_version": files.schema_version("checkpoint"), "recipe_hash": recipe_hash}
     arrays = {
-        "header": np.array(header),
-        "losses": checkpoint.losses,
-        **{f"state/{name}": array for name, array in checkpoint.state.items()},
-        **{f"velocity/{name}": array for name, array in checkpoint.velocities.items()},
+        "header": np.array(json.dumps({"step": state.step, **made, **owner})),
+        "losses": state.losses,
+        **{f"state/{name}": array for name, array in state.weights.items()},
+        **{f"velocity/{name}": array for name, array in state.velocities.items()},
     }
     with files.atomic_write(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
-    for old in _found(folder)[:-KEPT]:
-        old.unlink()
     return path
 
 
-def load(path: Path, *, owner: dict[str, str | int]) -> Checkpoint:
+def load(path: Path, *, owner: Owner) -> TrainState:
     """Reads a checkpoint of the run described by ``owner``.
 
     Raises:
-      InputError: If the file is truncated or damaged, or belongs to another space, recipe or set of images.
+      InputError: If the file is truncated or damaged, belongs to another training, space or set of images, or is of an
+        earlier version that did not record what ``owner`` names.
     """
-    return _interpret(path, read_arrays(path), owner)
+    return _interpreted(path, files.read_arrays(path), owner)
 
 
-def _interpret(path: Path, arrays: dict[str, np.ndarray], owner: dict[str, str | int]) -> Checkpoint:
+def _interpreted(path: Path, arrays: dict[str, np.ndarray], owner: Owner) -> TrainState:
     try:
         header = json.loads(str(arrays.pop("header")))
-        step, losses = int(header["step"]), arrays.pop("losses")
+        step, losses, version = int(header["step"]), arrays.pop("losses"), int(header["schema_version"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a checkpoint of compofa_tf; remove it and run again.") from error
-    for key, value in owner.items():
-        if header.get(key) != value:
-            raise InputError(
-                f"{path} belongs to another {key.replace('_', ' ')}; use another --workdir, or remove the folder "
-                f"{path.parent} to start over. Expected: {value}. Received: {header.get(key)}"
-            )
+    _check_header(path, header, version, owner)
     parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "velocity": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
         parts.setdefault(part, {})[rest] = array
-    return Checkpoint(step, parts["state"], parts["velocity"], losses, dict(owner))
+    return TrainState(step, parts["state"], parts["velocity"], losses)
 
 
-def load_latest(folder: Path, *, owner: dict[str, str | int], log: Callable[[str], None]) -> Checkpoint | None:
-    """Reads the newest checkpoint; a damaged one is set aside, said so, and the one before it is taken.
-
-    Returns:
-      The checkpoint, or None if there is none yet.
-
-    Raises:
-      InputError: If there are checkpoints but every one is damaged, or one belongs to another run.
-    """
-    damaged: list[str] = []
-    for path in reversed(_found(folder)):
-        try:
-            arrays = read_arrays(path)
-        except InputError as error:
-            log(f"Warning: {error}")
-            damaged.append(str(path))
-            path.rename(path.with_name(path.name + ".damaged"))
-            continue
-        if damaged:
-            log(f"Continuing from the checkpoint before it, {path}.")
-        return _interpret(path, arrays, owner)
-    if damaged:
+def _check_header(path: Path, header: dict[str, str | int], version: int, owner: Owner) -> None:
+    newest = files.schema_version("checkpoint")
+    over = f"use another --workdir, or remove the folder {path.parent} to start over"
+    if version > newest:
         raise InputError(
-            f"Every checkpoint is truncated or damaged; remove the folder {folder} and run the same command to start "
-            f"over. Received: {', '.join(damaged)}"
+            f"{path} was written by a newer version of compofa_tf; upgrade to read it. "
+            f"Received: schema_version={version}"
         )
-    return None
+    for key, value in owner.items():
+        if key not in header and version < newest:
+            raise InputError(
+                f"{path} was written by an earlier version of compofa_tf, which did not record its {key}; {over}. "
+                f"Received: schema_version={version}"
+            )
+        if header.get(key) != value:
+            raise InputError(
+                f"{path} belongs to another {key.replace('_', ' ')}; {over}. Expected: {value}. "
+                f"Received: {header.get(key)}"
+            )
 
 
-def _found(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
+def _found(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by their steps, ascending."""
+    names = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*.npz"))
+    return dict(sorted((int(match[1]), path) for match, path in names if match))

@@ -1,72 +1,97 @@
-"""What a run leaves behind while it trains: ``metrics.jsonl`` and TensorBoard scalars."""
+"""``metrics.jsonl``, a line of JSON for every few steps of a training: what stands in it, writing and reading it.
+
+NumPy only, so that those who look at a run load no TensorFlow.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
 from compofa_tf import files
-from compofa_tf.workdir import WorkDir
+from compofa_tf.training.phases import Phase
+
+RECORDS_PER_EPOCH = 5
+
+Record = dict[str, Any]
+"""At least ``phase``, ``epoch`` (a fraction within the phase), ``step`` (over all), ``loss`` and ``learning_rate``."""
 
 
-class Journal:
-    """Appends records to ``metrics.jsonl`` and to ``tensorboard/``; a context manager.
-
-    A record has at least ``phase``, ``epoch`` (a fraction within the phase), ``step`` (over all phases), ``loss`` and
-    ``learning_rate``. Nested mappings (``val_top1``) become ``val_top1/largest`` in TensorBoard.
+def record_of(phase: Phase, step: int, losses: np.ndarray) -> Record:
+    """Returns what is written of the steps since the last record.
 
     Args:
-      folder: Work directory.
+      phase: The phase in training.
+      step: Steps of the run that are done.
+      losses: Losses of the steps of the epoch, float32 ``[steps, subnets]``.
+    """
+    every = _every(phase)
+    return {
+        "phase": phase.name,
+        "epoch": round(phase.epoch(step), 4),
+        "step": step,
+        "loss": float(losses[(phase.position(step) - 1) // every * every :].mean()),
+        "learning_rate": phase.learning_rate(step - 1),
+    }
+
+
+def _every(phase: Phase) -> int:
+    return max(1, phase.epoch_steps // RECORDS_PER_EPOCH)
+
+
+class MetricsLog:
+    """Appends records to a ``metrics.jsonl``.
+
+    Args:
+      path: The file.
       step: Step that the run resumes at; later records, of steps that will be repeated, are removed.
+      also: Gets every record after it was written.
     """
 
-    def __init__(self, folder: Path, *, step: int) -> None:
-        self._path = WorkDir(folder).metrics_file
-        self._truncate(step)
-        self._writer = tf.summary.create_file_writer(str(WorkDir(folder).tensorboard))
+    def __init__(self, path: Path, *, step: int, also: Callable[[Record], None] | None = None) -> None:
+        self._path, self._also = path, also
+        if path.exists():
+            kept = [record for record in read(path) if record["step"] <= step]
+            with files.atomic_write(path) as temporary:
+                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
-    def __enter__(self) -> Journal:
-        return self
+    def due(self, phase: Phase, step: int) -> bool:
+        """Whether a record is due after ``step`` steps of the run: a few times per epoch, and at its end."""
+        return phase.position(step) % _every(phase) == 0 or phase.ends_epoch(step)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
-
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Appends one record; a crash can damage the last line only."""
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        with self._writer.as_default(step=record["step"]):
-            for name, value in _scalars(record).items():
-                tf.summary.scalar(name, value)
-        self._writer.flush()
-
-    def _truncate(self, step: int) -> None:
-        if self._path.exists():
-            kept = [record for record in read(self._path) if record["step"] <= step]
-            with files.atomic_write(self._path) as temporary:
-                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        if self._also is not None:
+            self._also(record)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the records of a ``metrics.jsonl``; an incomplete line, left by a crash, is left out."""
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def read(path: Path) -> list[Record]:
+    """Returns the records of a ``metrics.jsonl``; what is no record, such as a line that a crash cut, is left out."""
+    return [record for record in read_lines(path)[0] if isinstance(record.get("step"), int)]
+
+
+def read_lines(path: Path) -> tuple[list[Record], int]:
+    """Returns what the lines of a ``metrics.jsonl`` say, and how many lines before the last one are unreadable."""
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    found, unreadable = [], 0
+    for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            content = json.loads(line)
         except json.JSONDecodeError:
+            unreadable += number < len(lines)
             continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            records.append(record)
-    return records
+        found += [content] if isinstance(content, dict) else []
+    return found, unreadable
 
 
-def _scalars(record: dict[str, Any]) -> dict[str, float]:
+def scalars(record: Record) -> dict[str, float]:
+    """Returns the numbers of a record but its step, nested ones (``val_top1``) as ``val_top1/largest``."""
     flat = {}
     for name, value in record.items():
         entries = value.items() if isinstance(value, dict) else [("", value)]

@@ -13,6 +13,9 @@ from compofa_tf.training import losses
 from compofa_tf.training.optimizer import Nesterov
 from compofa_tf.training.threads import subnets_side_by_side
 
+_ANY_RESOLUTION = 224
+"""An arch has one; where a network runs, that of the images counts."""
+
 
 class TrainingStep:
     """One optimizer step on one batch, compiled once for all subnets and image sizes.
@@ -39,9 +42,6 @@ class TrainingStep:
       label_smoothing: Share of the label spread over all classes.
       dropout: Share of the classifier's inputs that are 0 in each image, drawn anew for each subnet; the others grow by
         what is lost. The teacher that gives soft labels has none.
-
-    Attributes:
-      traces: How often the step was traced.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class TrainingStep:
     ) -> None:
         self.net, self.optimizer, self.teacher, self.arch = net, optimizer, teacher, arch
         self.label_smoothing, self.dropout = label_smoothing, dropout
-        self.traces = 0
+        self._teacher_arch = None if teacher is None else teacher.space.largest(_ANY_RESOLUTION)
+        self._trace_count = 0
         scalar = tf.TensorSpec([], tf.float32)
         self._compiled = tf.function(
             self._distributed,
@@ -77,8 +78,13 @@ class TrainingStep:
         """Trains on one batch; see the class."""
         return self._compiled(images, labels, codes, learning_rate, kd_ratio, tf.constant(seed, tf.int64))
 
+    @property
+    def trace_count(self) -> int:
+        """How often the step was traced: once, whatever subnets and image sizes it was called with."""
+        return self._trace_count
+
     def _distributed(self, *inputs: tf.Tensor) -> tf.Tensor:
-        self.traces += 1
+        self._trace_count += 1
         strategy = tf.distribute.get_strategy()
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(self.replica_step, args=inputs), axis=None)
 
@@ -110,7 +116,7 @@ class TrainingStep:
         """
         teacher_logits = None
         if self.teacher is not None:
-            teacher_logits = self.teacher(images, self.teacher.space.largest(224), training=True)
+            teacher_logits = self.teacher(images, self._teacher_arch, training=True)
         one = functools.partial(self._subnet, images, labels, teacher_logits, kd_ratio)
         if self.arch is not None:
             loss, gradients = one(self.arch, seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import compofa_tf as ct
 from compofa_tf import families
+from compofa_tf.deploy.runtime import Runner
 from compofa_tf.space import Space, cost
 
 
@@ -19,9 +20,9 @@ class Case:
     """A family.
 
     Attributes:
-      default: Settings of a small member, for quick tests.
+      default: Settings of a small subnet, for quick tests.
       settings: For each further setting, values to try alone.
-      largest_macs: Multiply-adds of the largest member at 224 px with the family's own defaults, as published.
+      largest_macs: Multiply-adds of the largest subnet at 224 px with the family's own defaults, as published.
     """
 
     default: dict[str, Any]
@@ -117,19 +118,37 @@ def test_codes_names_and_membership_agree(space):
 
 
 @EVERY
-def test_operations_connect_and_pieces_add_up(space):
+def test_units_and_pieces_connect(space):
+    """Each unit reads the map that the one before it writes; the pieces, too, and together they are the network."""
     for arch in some_archs(space):
-        units, ops = space.units(arch), space.ops(arch)
+        units = space.units(arch)
         assert len({unit.name for unit in units}) == len(units)
-        assert len({op.name for op in ops}) == len(ops)
-        maps = [op for op in ops if op.in_shape[:2] != (1, 1) and not op.name.endswith("/downsample")]
-        assert maps[0].in_shape == (arch.resolution, arch.resolution, 3)
-        for op, following in itertools.pairwise(maps):
-            pooled = following.name.startswith("stage1_block0") and op.name.startswith("stem_out")
-            assert op.out_shape[2] == following.in_shape[2]
-            assert op.out_shape == following.in_shape or pooled
-        assert ops[-1].out_shape == (1, 1, space.classes)
         assert tuple(unit for piece in space.pieces(arch) for unit in piece.units) == units
+        channels, size = 3, (arch.resolution, arch.resolution)
+        for piece in space.pieces(arch):
+            assert (piece.height, piece.width, piece.channels) == (*size, channels)
+            for unit in piece.units:
+                assert getattr(unit, "in_channels", channels) == channels
+                channels, size = getattr(unit, "out_channels", channels), unit.map_size(*size)
+        assert (channels, size) == (space.classes, (1, 1))
+
+
+@EVERY
+def test_operations_are_those_of_the_units_on_their_maps(space):
+    """A part reads channels of its unit, at the map that the unit reads or, once strided or pooled, a smaller one."""
+    for arch in some_archs(space):
+        ops = {op.name: op for op in space.ops(arch)}
+        size = (arch.resolution, arch.resolution)
+        for unit in space.units(arch):
+            written = unit.map_size(*size)
+            for part in unit.parts:
+                op = ops.pop(f"{unit.name}/{part.name}")
+                assert (op.in_shape[2], op.out_shape[2]) == (part.in_channels, part.out_channels)
+                assert op.in_shape[:2] in ({(1, 1)} if part.pooled else {size, written})
+                assert op.out_shape[:2] in ({(1, 1)} if part.pooled else {size, written})
+                assert (op.macs, op.params) == (part.macs(*op.out_shape[:2]), part.params)
+            size = written
+        assert ops == {}
 
 
 @EVERY
@@ -137,6 +156,27 @@ def test_enumeration_begins_with_the_smallest_depths(space):
     first = next(space.enumerate(resolutions=(32,)))
     assert first.depths == space.smallest(32).depths
     assert first in space
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_passes_through_supernet_extraction_and_export(name, tmp_path):
+    """The smallest subnet: the plain model computes what the supernet does, and the file what the model does.
+
+    Supernet and model do the same sums in another order; an ``int8`` file, which ``export_tflite`` itself holds against
+    the model on the images that it was calibrated with, is executed once more.
+    """
+    space = families.get(name, **CASES[name].default)
+    arch, rng = space.smallest(32), np.random.default_rng(0)
+    images = rng.uniform(-1, 1, (16, 32, 32, 3)).astype(np.float32)
+    net = ct.Supernet(space, seed=0)
+    model = ct.extract(net, arch, calibrate_on=images)
+    expected = np.asarray(net(images, arch))
+    np.testing.assert_allclose(np.asarray(model(images)), expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+    assert model.count_params() >= cost.params(space, arch)
+    artifact = ct.export_tflite(model, tmp_path / "model.tflite", precision="int8", calibrate_on=images)
+    logits = Runner(artifact.path)(images)
+    assert logits.shape == (16, space.classes) and np.isfinite(logits).all()
 
 
 @EVERY

@@ -7,19 +7,23 @@ import importlib
 import json
 import re
 
+import numpy as np
 import pytest
 
+import compofa_tf as ct
 from compofa_tf import recipes
+from compofa_tf.data import load
 from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.space import sampling
-from compofa_tf.training import phases
+from compofa_tf.training import metrics, phases
+from compofa_tf.workdir import WorkDir
 
 HEADINGS = ("Paper", "Command", "Hardware", "Time", "Expected", "Last run")
 EVERY = pytest.mark.parametrize("name", recipes.names())
 
 
 def page_of(name: str) -> str:
-    return importlib.import_module(f"compofa_tf.recipes.{name}").__doc__
+    return importlib.import_module(f"compofa_tf.recipes.library.{name}").__doc__
 
 
 def test_the_recipes_that_the_readme_and_the_issues_speak_of_are_there():
@@ -123,6 +127,32 @@ def test_progressive_shrinking_as_published():
         ([2, 3, 4], [4, 6], [3, 5, 7]),
         ([2, 3, 4], [3, 4, 6], [3, 5, 7]),
     ]
+
+
+def of_a_step_per_phase(name: str) -> Recipe:
+    """The recipe on digits, four images a step, at its smallest resolution, with one step in each of its phases."""
+    recipe = recipes.get(name)
+    side = min(recipe.data.resolutions)
+    schedule = [f"{phase}.{key}" for phase, _ in recipe.phases for key in ("epochs=1", "warmup_epochs=0")]
+    same = ["data.source=digits", "data.batch_size=4", f"data.resolutions={side}", f"accuracy.resolutions={side}"]
+    return recipe.override([*same, *schedule])
+
+
+@pytest.mark.slow
+@EVERY
+def test_trains_a_step_in_every_phase(name, tmp_path):
+    """As a user starts it: the graphs are those of the whole family, which is what takes the time."""
+    recipe = of_a_step_per_phase(name)
+    digits = load("digits", recipe.data)
+    four = dataclasses.replace(digits, train_ids=digits.train_ids[:4])
+    net = ct.train(recipe, workdir=tmp_path, data=four)
+    records = metrics.read(WorkDir(tmp_path).metrics_file)
+    assert [record["phase"] for record in records] == [phase for phase, _ in recipe.phases]
+    assert all(np.isfinite(record["loss"]) and record["learning_rate"] > 0 for record in records)
+    fresh, trained = ct.Supernet(net.space, seed=recipe.seed).get_state(), net.get_state()
+    changed = {key for key in fresh if not np.array_equal(fresh[key], trained[key])}
+    assert changed == {key for key in fresh if "moving" not in key}
+    assert ct.Supernet.load(tmp_path).space == net.space
 
 
 def test_hashes_tell_the_recipes_apart():

@@ -1,8 +1,13 @@
-"""Timing models with LiteRT, run as a process of its own by ``benchmarking``.
+"""Timing models with LiteRT: a script that is run as a process of its own.
+
+    python stopwatch.py '{"models": ["m.tflite"], "threads": 1, "runs": 5, "warmup": 10, "rounds": 20}'
+
+The last line that it prints is a JSON list with ``turns_ms`` and ``fully_accelerated`` of each model. Copied to another
+machine it runs there: it needs ``ai_edge_litert`` and NumPy, and nothing else of this package.
 
 The same calls in the same loop as ``litert-benchmark``, which ships with ``ai_edge_litert``, but every single time is
 given, unrounded (the tool rounds to 0.01 ms, a tenth of what a small network takes), and several models are timed in
-turns, so that a machine that slows down slows all of them. Needs only ``ai_edge_litert`` and NumPy.
+turns, so that a machine that slows down slows all of them.
 """
 
 from __future__ import annotations
@@ -49,16 +54,16 @@ class _Timed:
 
 
 def measure(models: list[str], *, threads: int, runs: int, warmup: int, rounds: int) -> list[dict[str, Any]]:
-    """Times ``runs`` inferences of every model in each of ``rounds`` turns; the first turn begins with ``warmup``."""
+    """Gives every model ``rounds`` turns of ``runs`` inferences, the first of them after ``warmup`` others."""
     environment = Environment.create(options=EnvironmentOptions())
     timed = [_Timed(path, environment, threads) for path in models]
     found: list[dict[str, Any]] = [
-        {"fully_accelerated": bool(one.model.is_fully_accelerated()), "rounds_ms": []} for one in timed
+        {"fully_accelerated": bool(one.model.is_fully_accelerated()), "turns_ms": []} for one in timed
     ]
     for turn in range(rounds):
         for one, record in zip(timed, found, strict=True):
             one.run(warmup if turn == 0 else 1)  # the others' turns have emptied the caches
-            record["rounds_ms"].append(one.run(runs))
+            record["turns_ms"].append(one.run(runs))
     return found
 
 

@@ -14,7 +14,7 @@ Last run: 2026-11-22, seed 0; results in ``tflite/results/cifar10``.
 """
 
 from compofa_tf.recipes.recipe import Recipe
-from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings
+from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings, TeacherSettings
 
 RECIPE = Recipe(
     name="cifar10",
@@ -22,7 +22,7 @@ RECIPE = Recipe(
     data=DataSettings(
         source="folder:cifar10", resolutions=(20, 24, 28), batch_size=128, min_scale=0.5, saturation=0.25
     ),
-    teacher=PhaseSettings(epochs=8, learning_rate=2.4, warmup_epochs=0.5, subnets=1, kd_ratio=0),
+    teacher=TeacherSettings(epochs=8, learning_rate=2.4, warmup_epochs=0.5),
     train=PhaseSettings(epochs=4, learning_rate=0.6, warmup_epochs=0.25, subnets=2, kd_ratio=1.0),
     accuracy=AccuracySettings(resolutions=(20, 24, 28), images=1000, calibration_images=512),
 )

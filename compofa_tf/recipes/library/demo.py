@@ -1,13 +1,13 @@
 """A whole run in minutes on a laptop CPU, without network or data set: handwritten digits, a very small family.
 
-Paper: the method of CompOFA (arXiv:2104.12642), not its network sizes. It shows every stage of the work; the accuracy
+Paper: the method of CompOFA (arXiv:2104.12642), not its network sizes. It shows every step of the work; the accuracy
 says nothing about the method, because digits are easy.
 
 Command: ``compofa demo``, or the training alone: ``compofa train --recipe demo --workdir runs/demo``
 Hardware: any CPU; written for 2 cores.
 Time: printed before the training starts, from steps timed on the machine.
-Expected: every member of the family above 90 % top-1 on the validation digits.
-Last run: 2026-11-22, ``compofa demo``: 4 min 33 s in all on two cores of an AMD EPYC, members 93.0 to 95.5 %.
+Expected: every subnet of the family above 90 % top-1 on the validation digits.
+Last run: 2026-11-22, ``compofa demo``: 4 min 33 s in all on two cores of an AMD EPYC, subnets 93.0 to 95.5 %.
 """
 
 from compofa_tf.recipes.recipe import Recipe
@@ -18,6 +18,7 @@ from compofa_tf.recipes.settings import (
     LatencySettings,
     PhaseSettings,
     SpaceSettings,
+    TeacherSettings,
 )
 
 RECIPE = Recipe(
@@ -32,7 +33,7 @@ RECIPE = Recipe(
         brightness=0.1,
         saturation=0.1,
     ),
-    teacher=PhaseSettings(epochs=7, learning_rate=1.6, warmup_epochs=1, subnets=1, kd_ratio=0),
+    teacher=TeacherSettings(epochs=7, learning_rate=1.6, warmup_epochs=1),
     train=PhaseSettings(epochs=5, learning_rate=0.8, warmup_epochs=1, subnets=2, kd_ratio=1.0),
     accuracy=AccuracySettings(resolutions=(32,), calibration_images=256, batch_size=360),
     latency=LatencySettings(precisions=("int8",), runs=100, warmup=5, repeats=2, validate=4),

@@ -19,7 +19,14 @@ Last run: never.
 """
 
 from compofa_tf.recipes.recipe import Recipe
-from compofa_tf.recipes.settings import AccuracySettings, DataSettings, OptimizerSettings, PhaseSettings, SpaceSettings
+from compofa_tf.recipes.settings import (
+    AccuracySettings,
+    DataSettings,
+    OptimizerSettings,
+    PhaseSettings,
+    SpaceSettings,
+    TeacherSettings,
+)
 
 RECIPE = Recipe(
     name="imagenet",
@@ -31,7 +38,7 @@ RECIPE = Recipe(
         normalization="imagenet",
         cache=False,
     ),
-    teacher=PhaseSettings(epochs=180, learning_rate=2.6, subnets=1, kd_ratio=0, kernels=(7,)),
+    teacher=TeacherSettings(epochs=180, learning_rate=2.6, kernels=(7,)),
     shrink=(PhaseSettings(epochs=25, learning_rate=0.08, sort_channels=0),),
     train=PhaseSettings(epochs=125, learning_rate=0.24, warmup_epochs=5, sort_channels=0),
     optimizer=OptimizerSettings(dropout=0.1),

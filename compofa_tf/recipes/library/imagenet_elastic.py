@@ -3,7 +3,7 @@
 Paper: CompOFA, Sahni et al., ICLR 2021 (arXiv:2104.12642), the variant with elastic kernels: depth and expand ratio of
 a stage grow together, every block has a kernel of 3, 5 or 7. The schedule is that of the recipe ``imagenet``. The
 published code stops with an error when it samples this space; here it trains (a test trains a very small family of this
-kind). The teacher is the largest member, which has 7 x 7 kernels. Differences from the published code: that continues
+kind). The teacher is the largest subnet, which has 7 x 7 kernels. Differences from the published code: that continues
 with the best checkpoint of a phase instead of its last one, starts the warm-up from the rate of one GPU instead of 0,
 leaves a kernel alone that no subnet of a step uses, which here still decays, and switches the kernel transforms off,
 although its published elastic checkpoint has them and so has this family.

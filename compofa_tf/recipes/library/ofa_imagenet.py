@@ -28,13 +28,13 @@ Last run: never.
 
 from compofa_tf.recipes.library import imagenet
 from compofa_tf.recipes.recipe import Recipe
-from compofa_tf.recipes.settings import PhaseSettings, SpaceSettings
+from compofa_tf.recipes.settings import PhaseSettings, SpaceSettings, TeacherSettings
 
 RECIPE = Recipe(
     name="ofa_imagenet",
     space=SpaceSettings(width_mult=1.0, kernel="elastic", coupling="independent", input_size=224),
     data=imagenet.RECIPE.data,
-    teacher=PhaseSettings(epochs=180, learning_rate=2.6, subnets=1, kd_ratio=0),
+    teacher=TeacherSettings(epochs=180, learning_rate=2.6),
     shrink=(
         PhaseSettings(epochs=125, learning_rate=0.96, warmup_epochs=5, subnets=1, depths=(4,), expands=(6,)),
         PhaseSettings(epochs=25, learning_rate=0.08, subnets=2, depths=(3, 4), expands=(6,)),

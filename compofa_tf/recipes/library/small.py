@@ -12,13 +12,13 @@ Last run: not run yet.
 """
 
 from compofa_tf.recipes.recipe import Recipe
-from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings
+from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings, TeacherSettings
 
 RECIPE = Recipe(
     name="small",
     space=SpaceSettings(width_mult=0.5, input_size=224),
     data=DataSettings(source="folder:photos", resolutions=(96, 112, 128), batch_size=64, min_scale=0.25),
-    teacher=PhaseSettings(epochs=40, learning_rate=2.4, warmup_epochs=2, subnets=1, kd_ratio=0),
+    teacher=TeacherSettings(epochs=40, learning_rate=2.4, warmup_epochs=2),
     train=PhaseSettings(epochs=20, learning_rate=1.2, warmup_epochs=1, subnets=4, kd_ratio=1.0),
     accuracy=AccuracySettings(resolutions=(96, 112, 128), images=2000, calibration_images=1024),
 )

@@ -1,0 +1,196 @@
+"""The numbers behind the figures: the family at each precision, what was chosen, training curves. No TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from compofa_tf.accuracy.table import AccuracyTable
+from compofa_tf.errors import InputError
+from compofa_tf.latency.table import LatencyTable
+from compofa_tf.reports.reading import Material
+from compofa_tf.reports.records import number, value
+from compofa_tf.reports.sidecars import Sidecar
+from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Candidate, Front
+
+Lines = dict[str, list[tuple[float, float]]]
+"""Points ``(step, value)`` by name, in order."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measured values of one exported file.
+
+    Attributes:
+      ms: Latency of one image.
+      p90_ms: 90th percentile of it.
+      top1: Top-1 accuracy, in [0, 1].
+      low: Lower end of its 95 % interval.
+      high: Upper end of its 95 % interval.
+    """
+
+    ms: float
+    p90_ms: float
+    top1: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A chosen subnet: where it was predicted to be and where it is.
+
+    Attributes:
+      label: Its name in the figure.
+      budget_ms: The budget that it was chosen for, if any.
+      predicted: Predicted latency in ms and top-1 accuracy of the float subnet.
+      measured: What the exported file reached.
+    """
+
+    label: str
+    budget_ms: float | None = None
+    predicted: tuple[float, float] | None = None
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The family at one precision.
+
+    Attributes:
+      title: Precision and device.
+      dots: Predicted ms, top-1 accuracy and resolution of every covered subnet.
+      front: Predicted ms and top-1 accuracy of the Pareto front, fastest first.
+      resolutions: Resolutions that the colours stand for, ascending; the same in all panels of a report.
+      marks: The chosen subnets.
+      accuracy: What the vertical axis shows.
+    """
+
+    title: str
+    dots: tuple[tuple[float, float, int], ...]
+    front: tuple[tuple[float, float], ...]
+    resolutions: tuple[int, ...]
+    marks: tuple[Mark, ...] = ()
+    accuracy: str = "top-1 accuracy, %"
+
+
+def all_fronts(material: Material) -> list[Front]:
+    """Returns the fronts of a work directory, those of precisions that were measured but not searched included.
+
+    The latter have no budgets. float32 comes first, the other precisions follow by name.
+    """
+    fronts = list(material.fronts.values())
+    searched = {front.precision for front in fronts}
+    for name, content in material.latency.items():
+        if value(content, "precision") not in searched:
+            fronts += _unsearched(material, name)
+            searched.add(value(content, "precision"))
+    return sorted(fronts, key=lambda front: (front.precision != "float32", front.precision))
+
+
+def _unsearched(material: Material, name: str) -> Iterator[Front]:
+    """The family under a latency table, with the accuracies of the accuracy table or else of a front."""
+    root = material.workdir.path
+    measured = next((front for front in material.fronts.values() if not front.predicted), None)
+    try:
+        if material.accuracy:
+            accuracy = AccuracyTable.load(root / next(iter(material.accuracy)))
+            latency = LatencyTable.load(root / name, space=accuracy.space)
+            yield replace(search(accuracy.space, accuracy=accuracy, latency=latency), budgets=())
+        elif measured is not None:
+            yield _under(measured, LatencyTable.load(root / name, space=measured.space))
+    except InputError as error:
+        material.problems.append(str(error))
+
+
+def _under(front: Front, latency: LatencyTable) -> Front:
+    """The candidates of a front with the latencies of another table."""
+    return replace(
+        front,
+        candidates=tuple(replace(c, predicted_ms=latency.predict(c.arch)) for c in front.candidates),
+        budgets=(),
+        precision=latency.precision,
+        latency={"device": latency.device, "threads": latency.threads, "conditions": latency.conditions},
+    )
+
+
+def panels(fronts: Sequence[Front], sidecars: Sequence[Sidecar]) -> list[Panel]:
+    """Returns the figure of each front with the exported models of its precision."""
+    resolutions = tuple(sorted({candidate.arch.resolution for front in fronts for candidate in front.candidates}))
+    return [_panel(front, sidecars, resolutions) for front in fronts]
+
+
+def _panel(front: Front, sidecars: Sequence[Sidecar], resolutions: tuple[int, ...]) -> Panel:
+    known = {candidate.id: candidate for candidate in front.candidates}
+    marks = [_mark(front, sidecar, known) for sidecar in sidecars if sidecar.precision == front.precision]
+    marked = {mark.budget_ms for mark in marks}
+    marks += [
+        Mark(choice.id, budget_ms, (choice.predicted_ms, choice.top1))
+        for budget_ms, choice in front.chosen.items()
+        if budget_ms not in marked
+    ]
+    device, threads = front.latency.get("device"), front.latency.get("threads")
+    return Panel(
+        title=f"{front.precision} on {device}, {threads} thread{'s' if threads != 1 else ''}",
+        dots=tuple((c.predicted_ms, c.top1, c.arch.resolution) for c in front.candidates),
+        front=tuple((point.predicted_ms, point.top1) for point in front.points),
+        resolutions=resolutions,
+        marks=tuple(marks),
+        accuracy="predicted top-1 accuracy, %" if front.predicted else "top-1 accuracy, %",
+    )
+
+
+def on_device_of(front: Front, sidecar: Sidecar) -> bool:
+    """Returns whether a model was measured on the device that the front's latencies and budgets are of."""
+    return sidecar.device in (None, front.latency.get("device"))
+
+
+def _mark(front: Front, sidecar: Sidecar, known: Mapping[str, Candidate]) -> Mark:
+    candidate = known.get(sidecar.id)
+    return Mark(
+        label=sidecar.id,
+        budget_ms=sidecar.budget_ms if front.budgets else None,
+        predicted=(candidate.predicted_ms, candidate.top1) if candidate else None,
+        measured=_measured(sidecar) if on_device_of(front, sidecar) else None,
+    )
+
+
+def _measured(sidecar: Sidecar) -> Measured | None:
+    ms, top1 = sidecar.measured_ms, sidecar.top1
+    if ms is None or top1 is None:
+        return None
+    p90_ms, low, high = sidecar.p90_ms, sidecar.low, sidecar.high
+    return Measured(
+        ms, ms if p90_ms is None else p90_ms, top1, top1 if low is None else low, top1 if high is None else high
+    )
+
+
+def curves(material: Material) -> tuple[Lines, Lines, list[tuple[str, float]]]:
+    """Returns the training curves: losses and validation accuracies against the step, and where the phases end.
+
+    Steps are counted over all phases. A step that stands twice counts as it stands last.
+
+    Returns:
+      ``(losses, accuracies, phases)``; accuracies in percent, phases as ``(name, last step)`` in order.
+    """
+    losses: dict[str, dict[float, float]] = {}
+    accuracies: dict[str, dict[float, float]] = {}
+    ends: dict[str, float] = {}
+    last = 0.0
+    for record in material.metrics:
+        step = number(record, "step")
+        last = step = last if step is None else step
+        if "phase" in record:
+            ends[str(record["phase"])] = step
+        if (loss := number(record, "loss")) is not None:
+            losses.setdefault("loss", {})[step] = loss
+        shares = value(record, "val_top1")
+        for subnet in shares if isinstance(shares, dict) else ():
+            if (share := number(shares, subnet)) is not None:
+                accuracies.setdefault(str(subnet), {})[step] = 100 * share
+    return _sorted_lines(losses), _sorted_lines(accuracies), sorted(ends.items(), key=lambda phase: phase[1])
+
+
+def _sorted_lines(lines: dict[str, dict[float, float]]) -> Lines:
+    return {name: sorted(points.items()) for name, points in lines.items()}

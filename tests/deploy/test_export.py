@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from compofa_tf import files
+from compofa_tf.deploy import export as export_module
+from compofa_tf.deploy import flatbuffer
+from compofa_tf.deploy.artifact import Artifact
+from compofa_tf.deploy.conversion import convert
+from compofa_tf.deploy.export import export_tflite
+from compofa_tf.deploy.runtime import Runner, fully_accelerated
+from compofa_tf.deploy.targets import PRECISIONS
+from compofa_tf.errors import InputError
+
+SIDE = 32
+LABELS = ["Äpfel", "pears", "plums", "nuts", "figs"]
+METADATA = {
+    "labels": LABELS,
+    "recipe_hash": "0123456789abcdef",
+    "arch": {"id": "r32-test"},
+    "normalization": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+}
+
+
+def swish(x):
+    return layers.Activation("hard_silu")(x)
+
+
+def norm(x):
+    # Momentum 0: one call with training=True leaves the statistics of that batch, as a calibrated subnet has them.
+    return layers.BatchNormalization(momentum=0.0)(x)
+
+
+def tiny_net(*, activation="hard_silu", se=True):
+    """A small MobileNetV3 as plain.build writes it, stride 2 with explicit padding included."""
+    act = layers.Activation
+    inputs = keras.Input((SIDE, SIDE, 3), name="images")
+    x = layers.ZeroPadding2D(1)(inputs)
+    x = act(activation)(norm(layers.Conv2D(16, 3, 2, use_bias=False)(x)))
+    for stride in (1, 2):
+        y = act(activation)(norm(layers.Conv2D(32, 1, use_bias=False)(x)))
+        if stride == 2:
+            y = layers.ZeroPadding2D(2)(y)
+        padding = "same" if stride == 1 else "valid"
+        y = act(activation)(norm(layers.DepthwiseConv2D(5, stride, padding=padding, use_bias=False)(y)))
+        if se:
+            gate = layers.GlobalAveragePooling2D(keepdims=True)(y)
+            gate = layers.Conv2D(8, 1, activation="relu")(gate)
+            gate = act("hard_sigmoid")(layers.Conv2D(32, 1)(gate))
+            y = layers.Multiply()([y, gate])
+        y = norm(layers.Conv2D(16, 1, use_bias=False)(y))
+        x = layers.Add()([x, y]) if stride == 1 else y
+    x = act(activation)(norm(layers.Conv2D(64, 1, use_bias=False)(x)))
+    x = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = act(activation)(layers.Conv2D(64, 1, use_bias=False)(x))
+    return keras.Model(inputs, layers.Dense(len(LABELS), name="logits")(layers.Flatten()(x)))
+
+
+def images(count, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, SIDE, SIDE, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(3)
+    net = tiny_net()
+    net(images(64), training=True)
+    return net
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """Every precision once; conversions are what these tests spend their time on."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        precision: export_tflite(
+            model,
+            folder / f"{precision}.tflite",
+            precision=precision,
+            calibrate_on=images(32) if precision == "int8" else None,
+            metadata=METADATA,
+        )
+        for precision in PRECISIONS
+    }
+
+
+# Largest |difference| on other images than the calibration ones, in shares of the range of the logits. float32: only
+# rounding; float16: weights of 11 bits. int8: 255 steps, of which a dozen noisy layers may cost some per value, more of
+# the range when the logits of an untrained net lie close together: 10 % is 25 steps.
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("float32", 1e-4), ("float16", 1e-2), ("dynamic", 0.1), ("int8", 0.1)]
+)
+def test_the_file_computes_what_the_model_computes(model, exported, precision, bound):
+    fresh = images(16, seed=5)
+    expected = model(fresh, training=False).numpy()
+    found = Runner(exported[precision])(fresh)
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < bound * (expected.max() - expected.min())
+
+
+def test_int8_is_integer_lowered_and_fully_accelerated(exported):
+    artifact = exported["int8"]
+    contents = flatbuffer.inspect(artifact)
+    assert contents.is_fully_integer
+    assert contents.float_operations == contents.custom_operations == ()
+    assert "HARD_SWISH" not in contents.counts
+    assert contents.inputs[0].dtype == contents.outputs[0].dtype == "INT8"
+    assert contents.inputs[0].shape == (1, SIDE, SIDE, 3)
+    assert artifact.record["fully_accelerated"] is True
+
+
+def test_no_swish_is_fused_again_where_its_true_value_is_needed():
+    inputs = keras.Input((8, 8, 8), name="images")
+    x = swish(layers.Conv2D(8, 3)(inputs))
+    net = keras.Model(inputs, layers.Flatten()(layers.MaxPooling2D()(layers.LeakyReLU()(x))))
+    rng = np.random.default_rng(0)
+    content = convert(net, precision="int8", calibrate_on=rng.uniform(-4, 4, (8, 8, 8, 8)).astype(np.float32))
+    assert "HARD_SWISH" not in flatbuffer.inspect(content).counts
+    assert fully_accelerated(content)
+
+
+def test_float_models_keep_the_fused_swish(exported):
+    for precision in ("float32", "float16", "dynamic"):
+        assert exported[precision].operations["HARD_SWISH"] == 7
+        assert exported[precision].record["input"]["dtype"] == "float32"
+        assert flatbuffer.inspect(exported[precision]).precision == precision
+
+
+def test_the_stock_int8_conversion_is_what_lowering_saves_us_from(model):
+    stock = convert(model, precision="int8", calibrate_on=images(8), lowered=False)
+    assert flatbuffer.inspect(stock).counts["HARD_SWISH"] == 7
+    assert not fully_accelerated(stock)
+
+
+def test_smaller_weights_make_smaller_files(exported):
+    sizes = {precision: artifact.record["size_bytes"] for precision, artifact in exported.items()}
+    assert sizes["float32"] > sizes["float16"] > sizes["int8"]
+    assert sizes["float32"] > sizes["dynamic"]
+
+
+def test_sidecar(exported):
+    artifact = exported["int8"]
+    record = files.read_json(f"{artifact.path}.json", kind="artifact")
+    assert record["recipe_hash"] == METADATA["recipe_hash"]
+    assert record["labels"] == LABELS
+    assert record["arch"] == METADATA["arch"]
+    assert (record["precision"], record["profile"]) == ("int8", "mobile")
+    assert record["file"] == "int8.tflite"
+    assert record["size_bytes"] == artifact.path.stat().st_size
+    assert record["sha256"] == files.sha256(artifact.path)
+    assert record["calibration_images"] == 32
+    assert record["operations"]["CONV_2D"] == 11
+    assert record["accuracy"] is None
+    assert record["latency"] is None
+    assert "tensorflow" in record["versions"]
+    agreement = record["agreement"]
+    assert agreement["images"] == 32
+    assert 0 < agreement["mean_share_of_range"] < 0.1
+    np.testing.assert_allclose(agreement["mean_output_steps"], agreement["mean_difference"] / record["output"]["scale"])
+    quantized = record["input"]
+    assert quantized["dtype"] == "int8"
+    # Images in [-1, 1]: 255 steps of 2 / 255 with the middle between -1 and 0.
+    np.testing.assert_allclose(quantized["scale"], 2 / 255, rtol=1e-3)
+    assert quantized["zero_point"] in (-1, 0)
+
+
+def test_metadata_and_labels_travel_inside(exported):
+    inside = zipfile.ZipFile(exported["int8"].path)
+    assert inside.read("labels.txt").decode() == "".join(f"{label}\n" for label in LABELS)
+    metadata = json.loads(inside.read("metadata.json"))
+    assert metadata["normalization"] == METADATA["normalization"]
+    assert metadata["precision"] == "int8"
+    listing = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(exported["int8"].path)], capture_output=True, text=True, check=True
+    )
+    assert "labels.txt" in listing.stdout
+
+
+def test_the_sidecar_is_what_load_reads(exported):
+    for artifact in exported.values():
+        assert Artifact.load(artifact.path).record == artifact.record
+
+
+def test_existing_files_are_kept_unless_told(model, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"precious")
+    with pytest.raises(InputError, match="exists; pass --overwrite"):
+        export_tflite(model, path)
+    assert path.read_bytes() == b"precious"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.tflite"]
+
+
+def test_datasets_calibrate_like_arrays(model):
+    array = images(12)
+    labelled = tf.data.Dataset.from_tensor_slices((array, np.zeros(12, np.int32))).batch(5)
+    expected = convert(model, precision="int8", calibrate_on=array)
+    assert convert(model, precision="int8", calibrate_on=labelled) == expected
+
+
+def test_edgetpu_profile_needs_no_lowering(tmp_path):
+    keras.utils.set_random_seed(3)
+    net = tiny_net(activation="relu6", se=False)
+    net(images(64), training=True)
+    artifact = export_tflite(
+        net, tmp_path / "m.tflite", precision="int8", profile="edgetpu", calibrate_on=images(16), metadata=METADATA
+    )
+    assert artifact.record["profile"] == "edgetpu"
+    assert set(artifact.operations) == {
+        "ADD",
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "MEAN",
+        "PAD",
+        "RESHAPE",
+    } - (set() if "RESHAPE" in artifact.operations else {"RESHAPE"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "int4"}, r"precision must be one of .*Received: precision='int4'"),
+        ({"profile": "gpu"}, r"profile must be one of .*Received: profile='gpu'"),
+        ({"precision": "int8"}, "int8 needs calibrate_on"),
+        ({"precision": "int8", "calibrate_on": np.zeros((0, SIDE, SIDE, 3))}, "holds no images"),
+        ({"precision": "int8", "calibrate_on": np.zeros((2, 16, 16, 3))}, r"must hold images \[count, 32, 32, 3\]"),
+        ({"precision": "int8", "calibrate_on": np.full((2, SIDE, SIDE, 3), np.nan)}, "must be finite"),
+        ({"metadata": {"sha256": "x"}}, "metadata may not hold sha256"),
+        ({"metadata": {"x": object()}}, "metadata must be JSON-serialisable"),
+        ({"metadata": {"x": float("nan")}}, "metadata must be JSON-serialisable"),
+    ],
+)
+def test_bad_arguments_write_nothing(model, tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        export_tflite(model, tmp_path / "sub" / "m.tflite", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_without_static_size_are_refused(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    net = keras.Model(inputs, layers.GlobalAveragePooling2D()(inputs))
+    with pytest.raises(InputError, match="of known height and width"):
+        export_tflite(net, tmp_path / "m.tflite")
+
+
+def test_operations_that_litert_lacks_are_named(tmp_path, capfd):
+    inputs = keras.Input((8, 8, 3))
+    net = keras.Model(inputs, layers.Flatten()(keras.ops.erfinv(inputs)))
+    with pytest.raises(InputError, match=r"tf\.Erfinv"):
+        export_tflite(net, tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+    assert capfd.readouterr().err == ""
+
+
+def test_float_operations_in_an_int8_model_are_named(exported):
+    with pytest.raises(InputError, match=r"floating point: .*CONV_2D"):
+        export_module._check_operations(flatbuffer.inspect(exported["float32"]), PRECISIONS["int8"])
+
+
+def test_a_model_that_disagrees_is_not_written(model, tmp_path, monkeypatch):
+    """Ranges of images a hundred times too small: every real image saturates."""
+    wrong = convert(model, precision="int8", calibrate_on=images(8) / 100)
+    monkeypatch.setattr(export_module, "convert", lambda *args, **kwargs: wrong)
+    with pytest.raises(InputError, match="does not compute what the Keras model computes"):
+        export_tflite(model, tmp_path / "m.tflite", precision="int8", calibrate_on=images(16))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_parsed_once(model, tmp_path, monkeypatch):
+    parsed = []
+    real = flatbuffer.inspect
+    monkeypatch.setattr(flatbuffer, "inspect", lambda content: parsed.append(len(content)) or real(content))
+    export_tflite(model, tmp_path / "m.tflite")
+    assert len(parsed) == 1
+
+
+def test_nothing_is_printed(model, tmp_path, capfd):
+    export_tflite(model, tmp_path / "m.tflite", precision="int8", calibrate_on=images(8))
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
