@@ -40,6 +40,7 @@ def described(folder: Path) -> Space:
     space = recipe.space.build(classes=10)
     recipe.save(folder / "recipe.json")
     payload = {"space": space.to_json(), "labels": LABELS, "normalization": NORMALIZATION}
+    payload["training_hash"] = recipe.training_hash
     files.write_json(folder / "supernet" / "supernet.json", payload, kind="supernet", recipe_hash=recipe.hash)
     return space
 
@@ -48,7 +49,8 @@ def with_tables(folder: Path) -> Space:
     """Adds made-up tables: larger pieces take longer, deeper subnets are more accurate."""
     space = described(folder)
     recipe = Recipe.load(folder)
-    accuracy = AccuracyTable(space, "digits", images=40, resolutions=(24,), recipe_hash=recipe.hash)
+    hashes = {"recipe_hash": recipe.hash, "training_hash": recipe.training_hash}
+    accuracy = AccuracyTable(space, "digits", images=40, calibration_images=64, resolutions=(24,), **hashes)
     latency = LatencyTable(space, precision="int8", resolutions=(24,), recipe_hash=recipe.hash)
     for arch in space.enumerate(resolutions=(24,)):
         noise = zlib.crc32(space.id(arch).encode()) % 100 / 1e4

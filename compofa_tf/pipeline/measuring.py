@@ -48,7 +48,8 @@ def measure_accuracy(
             calibration_images=run.calibration_images,
             batch_size=settings.batch_size,
             path=run.accuracy_file,
-            recipe_hash=run.training_hash,
+            recipe_hash=recipe.hash,
+            training_hash=recipe.training_hash,
         )
 
 

@@ -20,9 +20,6 @@ from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.space import Arch, Space
 from compofa_tf.workdir import WorkDir
 
-CHANGEABLE = ("data.source", "accuracy.", "latency.", "search.", "deploy.")
-"""Settings, or beginnings of their names, that say how weights are used and not how they came to be."""
-
 _OUTPUTS = {
     "training": "the training",
     "accuracy": "the accuracy table",
@@ -106,11 +103,6 @@ class Run(WorkDir):
         with files.interpreted(self.supernet_file, again="train or import again"):
             return dict(self._supernet["normalization"])
 
-    @property
-    def training_hash(self) -> str | None:
-        """Hash of the settings that the weights come from, which stays when other settings change."""
-        return self._supernet.get("recipe_hash")
-
     def latency_table_file(self, precision: str) -> Path:
         """The latency table of a precision, under the recipe's device and threads."""
         settings = self.recipe.latency
@@ -183,7 +175,7 @@ class Run(WorkDir):
         """Returns the run with settings that are other ones from now on: ``recipe.json`` is written and told of.
 
         Args:
-          assignments: ``"key=value"`` texts, see ``Recipe.override``; of the settings ``CHANGEABLE``.
+          assignments: ``"key=value"`` texts, see ``Recipe.override``; none that decides the weights.
 
         Raises:
           InputError: For another setting, because the weights come from it, or for one that does not exist or fit.
@@ -195,8 +187,7 @@ class Run(WorkDir):
             before = Recipe.load(self.path)
             after = before.override(assignments)
             differences = before.differences(after)
-            fixed = [line for line in differences if not line.startswith(CHANGEABLE)]
-            if fixed:
+            if fixed := before.differences(after, of_training=True):
                 raise InputError(
                     f"{self.path} was trained with other settings, which cannot change afterwards; train in another "
                     f"work directory. There and here: {'; '.join(fixed)}"

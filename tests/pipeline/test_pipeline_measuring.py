@@ -35,10 +35,10 @@ def test_accuracies_belong_to_the_training_whatever_else_changes(tmp_path, monke
     monkeypatch.setattr(AccuracyTable, "measure", lambda net, **given: asked.append(given))
     monkeypatch.setattr("compofa_tf.nets.supernet.Supernet.load", lambda path: "net")
     run = Run(tmp_path)
-    trained = run.recipe.hash
+    trained = run.recipe.training_hash
     measure_accuracy(run.changed(["latency.threads=2"]), limit=1, images=7)
     (given,) = asked
-    assert given["recipe_hash"] == trained
+    assert given["training_hash"] == trained and given["recipe_hash"] != run.recipe.hash
     assert (given["images"], given["calibration_images"], given["path"]) == (7, 64, run.accuracy_file)
 
 
