@@ -232,7 +232,7 @@ def test_edgetpu_profile_needs_no_lowering(tmp_path):
         ({"profile": "gpu"}, r"profile must be one of .*Received: profile='gpu'"),
         ({"precision": "int8"}, "int8 needs calibrate_on"),
         ({"precision": "int8", "calibrate_on": np.zeros((0, SIDE, SIDE, 3))}, "holds no images"),
-        ({"precision": "int8", "calibrate_on": np.zeros((2, 16, 16, 3))}, r"must hold images \[count, 32, 32, 3\]"),
+        ({"precision": "int8", "calibrate_on": np.zeros((2, 16, 16, 3))}, r"must be \[count, 32, 32, 3\]"),
         ({"precision": "int8", "calibrate_on": np.full((2, SIDE, SIDE, 3), np.nan)}, "must be finite"),
         ({"metadata": {"sha256": "x"}}, "metadata may not hold sha256"),
         ({"metadata": {"x": object()}}, "metadata must be JSON-serialisable"),
