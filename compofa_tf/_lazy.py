@@ -67,8 +67,7 @@ LATER: dict[str, tuple[str, ...]] = {
     "cli.options": ("pipeline.run",),
     "cli.searching": ("pipeline.searching",),
     "cli.training": (
-        "latency.table": ("latency.measuring",),
-    "pipeline.demo",
+        "pipeline.demo",
         "pipeline.importing",
         "pipeline.run",
         "pipeline.training",
@@ -76,6 +75,9 @@ LATER: dict[str, tuple[str, ...]] = {
         "recipes.recipe",
         "training.threads",
     ),
+    "latency.table": ("latency.measuring",),
+    "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
+    "pipeline.run": ("data", "nets.subnet", "nets.supernet"),
     "published.recognition": ("nets.supernet",),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""

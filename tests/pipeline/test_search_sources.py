@@ -54,7 +54,9 @@ def test_a_compound_space_is_searched_exactly_from_published_sources(tmp_path, c
 
 
 def test_a_large_space_is_searched_by_evolution_with_a_seed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("compofa_tf.pipeline.searching.Evolution", functools.partial(Evolution, population=20, generations=5))
+    monkeypatch.setattr(
+        "compofa_tf.pipeline.searching.Evolution", functools.partial(Evolution, population=20, generations=5)
+    )
     folder = described(tmp_path, "ofa", "accuracy.resolutions=160,192")
     words = ("search", "--workdir", folder, *PUBLISHED, "--overwrite")
     found = []
