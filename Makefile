@@ -58,7 +58,7 @@ typecheck: $(INSTALLED)  ## mypy on the library
 	@$(BIN)/mypy
 
 tree: $(INSTALLED)  ## write the tree of docs/architecture.md anew
-	@$(BIN)/python docs/tree.py
+	@$(BIN)/python docs/architecture_tree.py
 
 wheel: $(INSTALLED)  ## build dist/*.whl
 	@rm -rf build dist

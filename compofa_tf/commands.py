@@ -76,11 +76,11 @@ COMMANDS = (
         (RECIPE, CURVES, WEIGHTS),
         "compofa train --recipe small --data folder:photos/ --workdir runs/photos",
     ),
-    Command("measure --accuracy", (WEIGHTS,), (ACCURACY,), "compofa measure --accuracy --workdir runs/photos"),
-    Command("measure --latency", (WEIGHTS,), (LATENCY,), "compofa measure --latency --workdir runs/photos"),
-    Command("search", (ACCURACY, LATENCY), (FRONT,), "compofa search --workdir runs/photos --budget-ms 5,10,20"),
-    Command("export", (FRONT,), (MODELS,), "compofa export --workdir runs/photos"),
-    Command("report", (), (REPORT,), "compofa report --workdir runs/photos"),
+    Command("measure --accuracy", (WEIGHTS,), (ACCURACY,), "compofa measure runs/photos --accuracy"),
+    Command("measure --latency", (WEIGHTS,), (LATENCY,), "compofa measure runs/photos --latency"),
+    Command("search", (ACCURACY, LATENCY), (FRONT,), "compofa search runs/photos --budget-ms 5,10,20"),
+    Command("export", (FRONT,), (MODELS,), "compofa export runs/photos"),
+    Command("report", (), (REPORT,), "compofa report runs/photos"),
 )
 """In the order in which they are given."""
 
