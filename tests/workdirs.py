@@ -70,7 +70,6 @@ def with_weights(folder: Path) -> Space:
 
     space = with_tables(folder)
     recipe = Recipe.load(folder)
-    Supernet(space, seed=1).save(
-        folder / "supernet", recipe_hash=recipe.hash, labels=LABELS, normalization=NORMALIZATION
-    )
+    hashes = {"recipe_hash": recipe.hash, "training_hash": recipe.training_hash}
+    Supernet(space, seed=1).save(folder / "supernet", labels=LABELS, normalization=NORMALIZATION, **hashes)
     return space
