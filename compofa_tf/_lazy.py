@@ -61,8 +61,6 @@ FACES: dict[str, dict[str, str]] = {
 
 LATER: dict[str, tuple[str, ...]] = {
     "accuracy.table": ("accuracy.measuring",),
-    "latency.table": ("latency.measuring",),
-    "published.recognition": ("nets.supernet",),
     "cli.exporting": ("pipeline.exporting", "pipeline.extracting", "reports.page"),
     "cli.looking": ("pipeline.run", "recipes", "space.cost"),
     "cli.measuring": ("latency.benchmarking", "pipeline.evaluating", "pipeline.measuring"),
@@ -77,8 +75,10 @@ LATER: dict[str, tuple[str, ...]] = {
         "recipes.recipe",
         "training.threads",
     ),
+    "latency.table": ("latency.measuring",),
     "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
     "pipeline.run": ("data", "nets.subnet", "nets.supernet"),
+    "published.recognition": ("nets.supernet",),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from compofa_tf.errors import InputError
 from compofa_tf.reports.records import value
 from compofa_tf.reports.sidecars import Sidecar
 from compofa_tf.searches.front import Front
+from compofa_tf.training.metrics import read_lines
 from compofa_tf.workdir import WorkDir
 
 Read = TypeVar("Read")
@@ -69,7 +69,7 @@ def read(workdir: str | os.PathLike[str]) -> Material:
     material.fronts = _readable(material, paths.front_files, Front.load)
     sidecars = _contents(material, paths.sidecar_files, kind="artifact").values()
     material.sidecars = sorted((Sidecar(content) for content in sidecars), key=lambda sidecar: sidecar.order)
-    for path, (records, bad) in _readable(material, [paths.metrics_file], metrics_of).items():
+    for path, (records, bad) in _readable(material, [paths.metrics_file], read_lines).items():
         material.metrics = records
         if bad:
             lines = f"{bad} unreadable line{'s' if bad > 1 else ''}"
@@ -90,20 +90,3 @@ def _readable(material: Material, paths: Sequence[Path], reader: Callable[[Path]
         except (InputError, OSError) as error:
             material.problems.append(str(error))
     return found
-
-
-def metrics_of(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Returns the records of a ``metrics.jsonl`` and how many lines are unreadable.
-
-    Half a last line does not count: a training that was stopped may leave one.
-    """
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    records, unreadable = [], 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            unreadable += number < len(lines)
-            continue
-        records += [record] if isinstance(record, dict) else []
-    return records, unreadable

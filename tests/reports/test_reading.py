@@ -28,14 +28,6 @@ def test_missing_workdir_is_refused(tmp_path):
         report(tmp_path / "absent")
 
 
-def test_half_a_last_line_of_the_metrics_is_no_damage(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n\n[2]\n{"step": 3}\n{"st')
-    assert reading.metrics_of(path) == ([{"step": 1}, {"step": 3}], 0)
-    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    assert reading.metrics_of(path) == ([{"step": 1}, {"step": 3}], 1)
-
-
 def test_the_fastest_budget_comes_first_and_float_before_int8(finished):
     found = [(sidecar.budget_ms, sidecar.precision) for sidecar in reading.read(finished[0]).sidecars]
     assert found == sorted(found) and len(found) == 6

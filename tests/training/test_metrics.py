@@ -70,3 +70,11 @@ def test_what_looks_at_a_run_loads_no_tensorflow():
     code = f"import sys, json, {names}; print(json.dumps([n for n in ('tensorflow', 'keras') if n in sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_half_a_last_line_of_the_metrics_is_no_damage(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n\n[2]\n{"step": 3}\n{"st')
+    assert metrics.read_lines(path) == ([{"step": 1}, {"step": 3}], 0)
+    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    assert metrics.read_lines(path) == ([{"step": 1}, {"step": 3}], 1)
