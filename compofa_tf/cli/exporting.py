@@ -10,7 +10,6 @@ from compofa_tf import commands
 from compofa_tf._lazy import later
 from compofa_tf.cli.options import Subcommand, add_overwrite, add_run, add_settings, assignments, open_run, tell
 from compofa_tf.errors import InputError
-from compofa_tf.progress import say
 from compofa_tf.quiet import import_tensorflow_quietly
 from compofa_tf.workdir import RUNS
 
@@ -53,16 +52,16 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> None:
     run = open_run(options, writes=False)
     reports = later(__name__, "reports.page")
-    page = reports.report(run.path)
     if options.figure is not None:
-        say(f"Wrote {reports.family_figure(run.path, options.figure)}.")
-    tell(run.next_command, wrote=f"{page}, open it in a browser")
+        tell(run.next_command, wrote=str(reports.family_figure(run.path, options.figure)))
+        return
+    tell(run.next_command, wrote=f"{reports.report(run.path)}, open it in a browser")
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
-        "--figure", type=Path, metavar="FILE", help="also the figure of the family on its own, as .png or .svg"
+        "--figure", type=Path, metavar="FILE", help="instead only the figure of the family, as .png or .svg"
     )
 
 
