@@ -77,31 +77,6 @@ def test_reading_and_reporting_need_no_tensorflow(tmp_path):
     assert done.stdout.splitlines()[-1] == "False"
 
 
-COMMAND_LINE = """
-import importlib, pkgutil, sys
-import compofa_tf
-for module in pkgutil.walk_packages(compofa_tf.__path__, "compofa_tf."):
-    if module.name != "compofa_tf.__main__":
-        importlib.import_module(module.name)
-from compofa_tf.cli import main
-from compofa_tf.quiet import import_tensorflow_quietly
-main.parse(["compofa", "train", "--recipe", "demo"])
-import_tensorflow_quietly(for_training=True)
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-print(len(tf.config.list_logical_devices("CPU")))
-"""
-
-
-@pytest.mark.slow
-def test_nothing_runs_an_operation_before_training_does():
-    """TensorFlow refuses to make devices, and a strategy of several workers, once an operation has run."""
-    done = run(COMMAND_LINE)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "2"
-
-
 @pytest.mark.slow
 def test_another_keras_backend_is_refused():
     pytest.importorskip("torch", reason="needs torch: the other backend of Keras that is tried")

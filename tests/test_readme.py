@@ -1,4 +1,4 @@
-"""The README's Python blocks run as they stand, and its links and commands exist."""
+"""The Python blocks of the documents run as they stand, and their links, commands and names exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import compofa_tf as ct
+from compofa_tf._lazy import FACES
 from compofa_tf.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,3 +52,25 @@ def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (path.parent / target).exists(), target
+
+
+PAGES = sorted([*DOCUMENTS, ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md")])
+
+
+def exists(module: Path) -> bool:
+    return module.is_dir() or module.with_suffix(".py").is_file()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_and_modules_that_are_named_exist(path):
+    """``compofa_tf/nets/layers.py``, ``tests/space/``, ``compofa_tf.errors.InputError``; ``NAME`` stands for any."""
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"\b(?:compofa_tf|tests|benchmarks|launch)/[\w./-]*\w", text):
+        assert (ROOT / name).exists() or "NAME" in name, name
+    for name in re.findall(r"\bcompofa_tf(?:\.[a-z_]\w*)+", text):
+        inner = name.split(".")[1:]
+        package = ROOT / "compofa_tf"
+        assert exists(package / inner[0]) or inner[0] in ct.__all__, name
+        if (folder := package / inner[0]).is_dir() and len(inner) > 1:
+            face = (folder / "__init__.py").read_text(encoding="utf-8")
+            assert exists(folder / inner[1]) or inner[1] in face or inner[1] in FACES.get(inner[0], {}), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,10 @@ def test_operations_are_those_of_the_units_on_their_maps(space):
         size = (arch.resolution, arch.resolution)
         for unit in space.units(arch):
             written = unit.map_size(*size)
+            names = [part.name for part in unit.parts]
+            end = getattr(unit, "branch_end", None)  # what follows is the shortcut's own
+            branch = unit.parts[: names.index(end) + 1] if end else unit.parts
+            assert all(part.out_channels == following.in_channels for part, following in itertools.pairwise(branch))
             for part in unit.parts:
                 op = ops.pop(f"{unit.name}/{part.name}")
                 assert (op.in_shape[2], op.out_shape[2]) == (part.in_channels, part.out_channels)
