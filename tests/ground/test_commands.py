@@ -47,9 +47,8 @@ def test_each_command_leaves_what_the_next_one_needs(tmp_path):
     for place, (words, _, file) in enumerate(ORDER):
         workdir = WorkDir(tmp_path)
         assert absent(workdir) == [(words, name) for words, name, _ in ORDER[place:]]
-        expected = words.format(recipe=tmp_path if place else "NAME")
-        assert commands.next_command(workdir) == f"compofa {expected} --workdir {tmp_path}"
         command = next(command for command in commands.COMMANDS if command.words == words)
+        assert commands.next_command(workdir) == command.line(workdir, resumed=place > 0)
         assert set(command.needs) <= commands.written(workdir)
         holding(tmp_path, file)
     assert absent(WorkDir(tmp_path)) == []
@@ -64,7 +63,7 @@ def test_in_the_end_an_int8_model_is_measured_again(tmp_path):
 
 def test_imported_weights_need_no_curves(tmp_path):
     workdir = holding(tmp_path, "recipe.json", "supernet/supernet.json")
-    assert commands.next_command(workdir) == f"compofa measure --accuracy --workdir {tmp_path}"
+    assert commands.next_command(workdir) == f"compofa measure {tmp_path} --accuracy"
 
 
 def test_a_front_from_published_sources_needs_no_tables(tmp_path):
@@ -86,11 +85,13 @@ def test_folders_with_strange_names_are_quoted():
     workdir = WorkDir(Path("my runs/$HOME"))
     line = commands.writer(commands.RECIPE).line(workdir, resumed=True)
     assert shlex.split(line) == ["compofa", "train", "--recipe", "my runs/$HOME", "--workdir", "my runs/$HOME"]
+    line = commands.writer(commands.LATENCY).line(workdir)
+    assert shlex.split(line) == ["compofa", "measure", "my runs/$HOME", "--latency"]
     assert shlex.split(commands.benchmark(workdir.models / "m.tflite"))[-1] == "my runs/$HOME/models/m.tflite"
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.words)
 def test_examples_and_lines_parse(command):
-    assert command.example.startswith(f"compofa {command.words.split(' --recipe')[0]} ")
+    assert command.example.startswith(f"compofa {command.words.split()[0]} ")
     for line in (command.example, command.line(WorkDir(Path("runs/photos")))):
         assert callable(main.parse(shlex.split(line)).command)
