@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -140,6 +141,24 @@ def test_make_refuses_other_pythons_and_leaves_nothing_behind(tmp_path, command)
         assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.parametrize(("needed", "said"), [("", "SKIPPED"), ("no-such-program", "ERROR")])
+def test_a_program_that_is_missing_is_named(tmp_path, needed, said):
+    """Skipped, or a failure where the tier of checks says that it has the program."""
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    test = 'import pytest\n\n@pytest.mark.needs("no-such-program")\ndef test_it():\n    pass\n'
+    (tmp_path / "test_it.py").write_text(test, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-o", "markers=needs", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "COMPOFA_NEEDS": needed},
+    )
+    assert said in done.stdout and "needs the program no-such-program" in done.stdout
+    assert done.returncode == bool(needed)
+
+
 @pytest.mark.needs("bash", "git")
 def test_a_release_is_refused_before_anything_is_checked(tmp_path):
     """A tree with changes; a version that the changelog still calls unreleased, or that another one precedes."""
@@ -168,20 +187,30 @@ def test_a_release_is_refused_before_anything_is_checked(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_library_and_nothing_else(tmp_path):
+def test_sdist_and_wheel_hold_the_library_and_nothing_else(tmp_path):
+    """The wheel is built from what the sdist holds, as whoever installs the sdist does."""
     source = tmp_path / "source"
     shutil.copytree(PACKAGE, source / "compofa_tf", ignore=shutil.ignore_patterns("__pycache__"))
     for folder in ("tests", "tflite", "launch"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    build = "import setuptools.build_meta as b, sys; b.build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True, capture_output=True)
+    build = "import setuptools.build_meta as b, sys; b.build_{}(sys.argv[1])"
+    command = [sys.executable, "-c", build.format("sdist"), str(tmp_path)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    command = [sys.executable, "-c", build.format("wheel"), str(tmp_path)]
+    subprocess.run(command, cwd=unpacked, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         entry_points = next(archive.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
-    ours = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
-    assert {name for name in names if ".dist-info/" not in name} == {n for n in ours if "__pycache__" not in n}
+    files_of = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*") if path.is_file()}
+    ours = {name for name in files_of if "__pycache__" not in name}
+    assert {name for name in names if ".dist-info/" not in name} == ours
     assert any(name.endswith("LICENSE") for name in names)
     assert "compofa = compofa_tf.cli.main:main" in entry_points
+    assert not (unpacked / "tests").exists()

@@ -152,7 +152,10 @@ def of_a_step_per_phase(name: str) -> Recipe:
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 @EVERY
 def test_trains_a_step_in_every_phase(name, eagerly, tmp_path):
-    """As a user starts it, from the teacher to the files; every weight has moved, and no statistics have."""
+    """As a user starts it, from the teacher to the files; every kernel has moved, and no statistics have.
+
+    Of the batch norms some stay: where a block ends with a factor of 0, nothing before that has a gradient yet.
+    """
     recipe = of_a_step_per_phase(name)
     digits = load("digits", recipe.data)
     four = dataclasses.replace(digits, train_ids=digits.train_ids[:4])
@@ -163,7 +166,8 @@ def test_trains_a_step_in_every_phase(name, eagerly, tmp_path):
     assert all(np.isfinite(record["loss"]) and record["learning_rate"] > 0 for record in records)
     fresh, trained = ct.Supernet(net.space, seed=recipe.seed).get_state(), net.get_state()
     changed = {key for key in fresh if not np.array_equal(fresh[key], trained[key])}
-    assert changed == {key for key in fresh if "moving" not in key}
+    assert {key for key in fresh if key.endswith("kernel")} <= changed
+    assert not {key for key in changed if "moving" in key}
     assert ct.Supernet.load(tmp_path).space == net.space
 
 
