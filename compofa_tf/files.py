@@ -125,14 +125,14 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; a {kind.replace('_', ' ')} file was expected there.") from None
+        raise InputError(f"{path} does not exist; {_named(kind)} was expected there.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not readable as JSON ({error}); it is truncated or not a {kind} file.") from None
+        raise InputError(f"{path} is not readable as JSON ({error}); it is truncated or not {_named(kind)}.") from None
     except InputError as error:
         raise InputError(f"{path} is damaged: {error}") from None
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:
-        raise InputError(f"{path} is not a {kind} file. Received: kind={found!r}")
+        raise InputError(f"{path} is not {_named(kind)}. Received: kind={found!r}")
     schema = content.get("schema_version")
     if not isinstance(schema, int) or schema > schema_version(kind):
         raise InputError(
@@ -140,6 +140,11 @@ def read_json(path: str | os.PathLike[str], *, kind: str) -> dict[str, Any]:
             f"Received: schema_version={schema!r}"
         )
     return content
+
+
+def _named(kind: str) -> str:
+    """A kind of file in a sentence: ``"an accuracy table file"``."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind.replace('_', ' ')} file"
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -142,3 +142,12 @@ def test_versions_name_what_decides_numbers():
     found = files.versions()
     assert {"compofa_tf", "tensorflow", "keras", "numpy", "ai-edge-litert"} <= set(found)
     assert all(isinstance(version, str) and version[0].isdigit() for version in found.values())
+
+
+def test_kinds_are_named_as_in_a_sentence(tmp_path):
+    for kind, named in (("accuracy_table", "an accuracy table file"), ("front", "a front file")):
+        with pytest.raises(InputError, match=f"{named} was expected there"):
+            files.read_json(tmp_path / "none.json", kind=kind)
+        files.write_json(tmp_path / "other.json", {}, kind="recipe")
+        with pytest.raises(InputError, match=rf"is not {named}\. Received: kind='recipe'"):
+            files.read_json(tmp_path / "other.json", kind=kind)
