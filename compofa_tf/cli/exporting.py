@@ -53,9 +53,10 @@ def _report(options: argparse.Namespace) -> None:
     run = open_run(options, writes=False)
     reports = later(__name__, "reports.page")
     if options.figure is not None:
-        tell(run.next_command, wrote=str(reports.family_figure(run.path, options.figure)))
-        return
-    tell(run.next_command, wrote=f"{reports.report(run.path)}, open it in a browser")
+        wrote = str(reports.family_figure(run.path, options.figure))
+    else:
+        wrote = f"{reports.report(run.path)}, open it in a browser"
+    tell(run.next_command, wrote=wrote)
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
