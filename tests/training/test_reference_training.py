@@ -4,8 +4,8 @@ In float64 they agree to rounding: the arithmetic is the same. In float32 the gr
 entry only, and the middle case shows why: TensorFlow's CPU batch norm sums its statistics in float32, PyTorch's in
 float64. The mean of 32768 pixels is then off by 2e-6 of a standard deviation instead of 1e-8, which takes 44
 activations of this step across a kink of relu or hard-swish instead of 6, and each of them switches a path of the
-gradient on or off. With the statistics summed in float64 and all else in float32 the error is that of PyTorch's own
-float32. The fused kernel is kept: statistics computed apart from it take about twice its time.
+gradient on or off. With the statistics summed in float64 and all else in float32 the error is near that of PyTorch's
+own float32. The fused kernel is kept: statistics computed apart from it take about twice its time.
 """
 
 from __future__ import annotations
@@ -130,8 +130,9 @@ class Bounds:
 CASES = {
     # 6e-7 and 6e-4; 7.0e-3; 8.4e-4 and 4.5e-2: after the first step the kinks that were crossed have moved the weights.
     "float32": ("float32", True, Bounds((1e-5, 2e-3), 1e-2, (2e-3, 1e-1))),
-    # 1e-7 and 4e-5; 6.5e-4; 5.4e-5 and 1.9e-2.
-    "float32 with statistics in float64": ("float32", False, Bounds((1e-5, 1e-4), 1e-3, (1e-4, 4e-2))),
+    # 1e-7 and 4e-5; 6.5e-4; 5.4e-5 and 1.9e-2. The order of the sums, hence the kinks that are crossed, is that of the
+    # processor: on one with AVX2 alone 7e-8 and 7e-5; 2.5e-3; 3.0e-4 and 2.9e-2, all in the first convolution.
+    "float32 with statistics in float64": ("float32", False, Bounds((1e-5, 1e-4), 4e-3, (5e-4, 4e-2))),
     # 1e-7 and 1e-5 against losses written in float32; 8.1e-9; 9.6e-10 and 4.7e-8.
     "float64": ("float64", False, Bounds((1e-6, 1e-4), 1e-7, (1e-8, 1e-6))),
 }
