@@ -49,7 +49,13 @@ FAMILY_AND_RECIPE = """
 import dataclasses
 import compofa_tf as ct
 from compofa_tf.data import load
-from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings
+from compofa_tf.recipes.settings import (
+    AccuracySettings,
+    DataSettings,
+    PhaseSettings,
+    SpaceSettings,
+    TeacherSettings,
+)
 from compofa_tf.space import ConvUnit, DenseUnit, InvertedStage, PoolUnit, Space
 
 
@@ -70,7 +76,7 @@ recipe = ct.Recipe(
     name="toy",
     space=SpaceSettings(family="toy_net", input_size=16),
     data=DataSettings(source="digits", resolutions=(16,), batch_size=4),
-    teacher=PhaseSettings(epochs=1, learning_rate=0.1, subnets=1, kd_ratio=0),
+    teacher=TeacherSettings(epochs=1, learning_rate=0.1),
     train=PhaseSettings(epochs=1, learning_rate=0.1, subnets=2),
     accuracy=AccuracySettings(resolutions=(16,)),
 )
