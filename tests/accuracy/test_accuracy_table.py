@@ -137,7 +137,7 @@ def damage(content, key, value):
     ("spoil", "message"),
     [
         (lambda text: text[: len(text) // 2], "truncated"),
-        (lambda text: text.replace("accuracy_table", "front"), "not a accuracy_table|not an? "),
+        (lambda text: text.replace("accuracy_table", "front"), "is not an accuracy table file"),
         (lambda text: text.replace('"top5"', '"top6"', 1), "lacks 'top5'"),
         (lambda text: text.replace("r32-d22222", "r32-d99999"), "cannot be used"),
         (lambda text: text.replace('"top1": 0.5', '"top1": 1.5'), "cannot be used: An accuracy is a share"),

@@ -140,7 +140,7 @@ def test_truncated_missing_and_foreign_files(tmp_path):
     with pytest.raises(InputError, match="truncated"):
         LatencyTable.load(path)
     path.write_text('{"kind": "front"}')
-    with pytest.raises(InputError, match="not a latency_table"):
+    with pytest.raises(InputError, match="is not a latency table file"):
         LatencyTable.load(path)
 
 
