@@ -5,6 +5,7 @@ Paths only: nothing is read, so that any list of runs can say what to do with ea
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -118,12 +119,11 @@ def missing(workdir: WorkDir, *, there: Collection[Output] | None = None) -> lis
 def next_command(workdir: WorkDir) -> str:
     """Returns the command line to give next, as a shell takes it; in the end the benchmark of an exported model."""
     absent = missing(workdir)
-    if absent:
-        return absent[0][1].line(workdir, resumed=RECIPE.there(workdir))
+    return absent[0][1].line(workdir, resumed=RECIPE.there(workdir)) if absent else benchmark(workdir)
+
+
+def benchmark(workdir: WorkDir) -> str:
+    """Returns the command line that measures the smallest exported model once more, as a shell takes it."""
     models = [path.with_suffix("") for path in workdir.sidecar_files]
-    return benchmark(next((path for path in models if path.stem.endswith("-int8")), models[0]))
-
-
-def benchmark(model: Path) -> str:
-    """Returns the command line that measures a model once more, as a shell takes it."""
-    return f"compofa benchmark {shlex.quote(str(model))}"
+    smallest = min(models, key=lambda path: path.stat().st_size if path.exists() else math.inf)
+    return f"compofa benchmark {shlex.quote(str(smallest))}"

@@ -66,9 +66,7 @@ def export_tflite(
     metadata = dict(metadata or {})
     targets.check_names(precision, profile)
     _check_metadata(metadata)
-    for existing in (target, sidecar_of(target)):
-        if existing.exists() and not overwrite:
-            raise InputError(f"{existing} exists; pass --overwrite (overwrite=True) to replace it.")
+    files.refuse_to_replace(target, sidecar_of(target), overwrite=overwrite)
     row = targets.PRECISIONS[precision]
     count, images = _sample(calibrate_on, input_shape(model))
     content = convert(model, precision=precision, calibrate_on=calibrate_on, profile=profile)

@@ -35,7 +35,7 @@ class BenchmarkRow:
       threads: CPU threads.
       delegate: What executes the graph, ``"XNNPACK"``.
       fully_accelerated: Whether the delegate took every operation.
-      precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``, as found in the file.
+      precision: A name of ``deploy.targets.PRECISIONS``, as found in the file.
       device: Name of the device, ``"host"``.
       processor: Name of its processor.
       runtime_version: Version of ``ai_edge_litert``.

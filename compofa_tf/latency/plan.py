@@ -20,7 +20,7 @@ class Procedure:
     """How everything of a plan is converted and timed.
 
     Attributes:
-      precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+      precision: A name of ``deploy.targets.PRECISIONS``.
       threads: CPU threads of the runtime.
       runs: Timed inferences of every piece and whole subnet in all.
       warmup: Inferences of each before every visit.

@@ -38,7 +38,7 @@ class LatencyTable:
 
     Attributes:
       space: The family.
-      precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+      precision: A name of ``deploy.targets.PRECISIONS``.
       threads: CPU threads of the runtime.
       device: Name of the device, ``"host"``.
       resolutions: Resolutions that were asked for, ascending.
@@ -274,7 +274,7 @@ class LatencyTable:
           space: The family.
           device: ``"host"``, this machine, or a ``Device``.
           resolutions: Sides of the input; those of ``archs`` when absent.
-          precision: ``"float32"``, ``"float16"``, ``"dynamic"`` or ``"int8"``.
+          precision: A name of ``deploy.targets.PRECISIONS``.
           threads: CPU threads of the runtime.
           archs: Cover only these subnets; all of the space when absent.
           runs: Timed inferences of every piece and whole subnet per repeat. The smaller the networks and the busier the

@@ -65,6 +65,7 @@ def import_checkpoint(
     net.save(
         files.supernet,
         recipe_hash=recipe.hash,
+        training_hash=recipe.training_hash,
         labels=labels,
         normalization=normalization,
         imported_from=Path(path).name,

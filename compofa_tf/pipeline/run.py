@@ -59,10 +59,18 @@ class Run(WorkDir):
 
     def require_front(self) -> None:
         """Raises ``InputError`` that names the command to run first, unless something was searched."""
-        if not self.front_file.exists():
-            raise InputError(
-                f"There is no {self.front_file}: run `{commands.writer(commands.FRONT).line(self)}` first."
-            )
+        self.require(self.front_file, commands.FRONT)
+
+    def require(self, file: Path, output: commands.Output, *, instead: str = "") -> None:
+        """Raises ``InputError`` that names the command which writes an output, unless its file is there.
+
+        Args:
+          file: The file.
+          output: What it is.
+          instead: Ends the sentence, with what could be done otherwise.
+        """
+        if not file.exists():
+            raise InputError(f"There is no {file}: run `{commands.writer(output).line(self)}` first{instead}.")
 
     @functools.cached_property
     def space(self) -> Space:

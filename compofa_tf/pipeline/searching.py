@@ -47,11 +47,10 @@ def find_front(
 
 def _searched(run: Run, budgets_ms: Sequence[float], accuracy: str, latency: str, seed: int) -> Front:
     recipe, space, archs = run.recipe, run.space, run.archs
-    source = sources.accuracy_source(accuracy, space=space, table=run.accuracy_file)
+    source = sources.accuracy_source(accuracy, run)
     if archs is not None and isinstance(source, AccuracyTable):
         archs = [arch for arch in archs if arch.resolution in source.resolutions]
-    table = run.latency_table_file(recipe.search.precision)
-    times = sources.latency_source(latency, space=space, table=table, resolutions=recipe.accuracy.resolutions)
+    times = sources.latency_source(latency, run)
     if archs is not None and latency != "measured":
         archs = [arch for arch in archs if arch.resolution in times.resolutions]
     large = archs is None and space.size * len(times.resolutions) > MOST_ENUMERATED

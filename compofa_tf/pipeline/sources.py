@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
+from compofa_tf import commands
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.latency.table import LatencyTable
+from compofa_tf.pipeline.run import Run
 from compofa_tf.published import lookup_tables
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
 from compofa_tf.space import Space
@@ -17,13 +17,12 @@ ACCURACIES = ("measured", "published")
 LATENCIES = ("measured", "published", "lookup:FOLDER")
 
 
-def accuracy_source(name: str, *, space: Space, table: str | os.PathLike[str]) -> AccuracyTable | AccuracyPredictor:
+def accuracy_source(name: str, run: Run) -> AccuracyTable | AccuracyPredictor:
     """Returns what a search reads accuracies from.
 
     Args:
       name: ``"measured"``: the accuracy table; ``"published"``: the authors' predictor.
-      space: The space.
-      table: Path of the accuracy table.
+      run: The run.
 
     Raises:
       InputError: For another name, a missing or damaged table, or a space that the predictor is not made for.
@@ -31,10 +30,9 @@ def accuracy_source(name: str, *, space: Space, table: str | os.PathLike[str]) -
     if name not in ACCURACIES:
         raise InputError(f"Accuracies are {' or '.join(ACCURACIES)}. Received: accuracy={name!r}")
     if name == "published":
-        return AccuracyPredictor.published(space)
-    if not Path(table).exists():
-        raise InputError(f"There is no {table}: run `compofa measure --accuracy` first{_instead(space)}.")
-    return AccuracyTable.load(table, space=space)
+        return AccuracyPredictor.published(run.space)
+    run.require(run.accuracy_file, commands.ACCURACY, instead=_instead(run.space))
+    return AccuracyTable.load(run.accuracy_file, space=run.space)
 
 
 def _instead(space: Space) -> str:
@@ -45,29 +43,26 @@ def _instead(space: Space) -> str:
     return ", or search with the authors' predictor (--accuracy published)"
 
 
-def latency_source(
-    name: str, *, space: Space, table: str | os.PathLike[str], resolutions: Sequence[int]
-) -> LatencyTable:
+def latency_source(name: str, run: Run) -> LatencyTable:
     """Returns what a search reads latencies from.
 
     Args:
-      name: ``"measured"``: the latency table; ``"published"``: the authors' tables of a Samsung Note10;
-        ``"lookup:FOLDER"``: tables of that form in a folder of YAML files.
-      space: The space.
-      table: Path of the measured latency table.
-      resolutions: Resolutions to look at; of published tables those of them that they have.
+      name: ``"measured"``: the latency table of the precision to search in; ``"published"``: the authors' tables of a
+        Samsung Note10; ``"lookup:FOLDER"``: tables of that form in a folder of YAML files.
+      run: The run. Of published tables those are read that are for one of its resolutions.
 
     Raises:
       InputError: For another name, a missing or damaged table, or a space that the published tables do not fit.
     """
     if name == "measured":
-        if not Path(table).exists():
-            raise InputError(f"There is no {table}: run `compofa measure --latency` first.")
-        return LatencyTable.load(table, space=space)
+        table = run.latency_table_file(run.recipe.search.precision)
+        run.require(table, commands.LATENCY)
+        return LatencyTable.load(table, space=run.space)
     kind, _, folder = name.partition(":")
     if name != "published" and not (kind == "lookup" and folder):
         raise InputError(f"Latencies are {', '.join(LATENCIES)}. Received: latency={name!r}")
     tables = lookup_tables.read_lookup_tables(folder) if folder else lookup_tables.published_lookup_tables()
+    resolutions = run.recipe.accuracy.resolutions
     known = sorted(set(resolutions) & set(tables))
     if not known:
         raise InputError(
@@ -75,6 +70,6 @@ def latency_source(
             f"Received: resolutions={list(resolutions)}"
         )
     if not folder:
-        return lookup_tables.latency_from_lookup(space, tables, resolutions=known)
+        return lookup_tables.latency_from_lookup(run.space, tables, resolutions=known)
     name, origin = Path(folder).resolve().name, f"look-up tables of {folder}"
-    return lookup_tables.latency_from_lookup(space, tables, resolutions=known, device=name, origin=origin)
+    return lookup_tables.latency_from_lookup(run.space, tables, resolutions=known, device=name, origin=origin)

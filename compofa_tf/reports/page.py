@@ -91,7 +91,7 @@ def _content(material: Material) -> dict[str, Any]:
         "summary": _summary(material, main),
         "problems": material.problems,
         "missing": missing,
-        "next_command": missing[0][1] if missing else _benchmark(material),
+        "next_command": missing[0][1] if missing else commands.benchmark(material.workdir),
         "cards": tables.cards(material, main),
         "panels": [(panel.title, markupsafe.Markup(figures.family_svg(panel))) for panel in panels],
         "resolutions": resolutions,
@@ -146,13 +146,6 @@ def _missing(material: Material) -> list[tuple[str, str]]:
     }
     absent = commands.missing(material.workdir, there={output for output, there in found.items() if there})
     return [(output.name, command.line(material.workdir, resumed=found[commands.RECIPE])) for output, command in absent]
-
-
-def _benchmark(material: Material) -> str:
-    """The command that measures one of the exported models again, an int8 one if there is any."""
-    quantized = [sidecar for sidecar in material.sidecars if sidecar.precision == "int8"]
-    name = next((s.file for s in (*quantized, *material.sidecars) if s.file != formats.ABSENT), "MODEL.tflite")
-    return commands.benchmark(material.workdir.models / name)
 
 
 def _summary(material: Material, front: Front | None) -> str:

@@ -94,7 +94,7 @@ def _search_measured(
     ]
     if not records:
         raise InputError(
-            "No accuracy was measured for the resolutions to search; run `compofa measure --accuracy` first. "
+            "No accuracy was measured for the resolutions to search; measure it first, or search others. "
             f"Received: resolutions={wanted}, measured: {accuracy.resolutions}"
         )
     predicted = _predict_ms(latency, [record.arch for _, record in records])

@@ -54,10 +54,12 @@ def test_each_command_leaves_what_the_next_one_needs(tmp_path):
     assert absent(WorkDir(tmp_path)) == []
 
 
-def test_in_the_end_an_int8_model_is_measured_again(tmp_path):
+def test_in_the_end_the_smallest_model_is_measured_again(tmp_path):
     workdir = holding(tmp_path, *(file for _, _, file in ORDER))
     assert commands.next_command(workdir) == f"compofa benchmark {tmp_path}/models/a-float32.tflite"
-    holding(tmp_path, "models/b-int8.tflite.json")
+    for name, size in (("a-float32", 4), ("b-int8", 1), ("c-float16", 2)):
+        holding(tmp_path, f"models/{name}.tflite.json")
+        (tmp_path / "models" / f"{name}.tflite").write_bytes(bytes(size))
     assert commands.next_command(workdir) == f"compofa benchmark {tmp_path}/models/b-int8.tflite"
 
 
@@ -81,13 +83,14 @@ def test_who_has_looked_into_the_files_may_say_what_is_there(tmp_path):
     assert [output for output, _ in found] == [commands.FRONT]
 
 
-def test_folders_with_strange_names_are_quoted():
+def test_folders_with_strange_names_are_quoted(tmp_path):
     workdir = WorkDir(Path("my runs/$HOME"))
     line = commands.writer(commands.RECIPE).line(workdir, resumed=True)
     assert shlex.split(line) == ["compofa", "train", "--recipe", "my runs/$HOME", "--workdir", "my runs/$HOME"]
     line = commands.writer(commands.LATENCY).line(workdir)
     assert shlex.split(line) == ["compofa", "measure", "my runs/$HOME", "--latency"]
-    assert shlex.split(commands.benchmark(workdir.models / "m.tflite"))[-1] == "my runs/$HOME/models/m.tflite"
+    workdir = holding(tmp_path / "my runs" / "$HOME", "models/m.tflite.json")
+    assert shlex.split(commands.benchmark(workdir))[-1] == f"{tmp_path}/my runs/$HOME/models/m.tflite"
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS, ids=lambda command: command.words)

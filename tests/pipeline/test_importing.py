@@ -16,6 +16,7 @@ from compofa_tf.cli import main
 from compofa_tf.errors import InputError
 from compofa_tf.pipeline.importing import import_checkpoint, recipe_for
 from compofa_tf.pipeline.run import Run
+from compofa_tf.recipes.recipe import Recipe
 
 torch = pytest.importorskip("torch", reason="needs torch (the extra [torch])")
 
@@ -85,6 +86,7 @@ def test_importing_without_data_numbers_the_labels(checkpoint, tmp_path):
     content = json.loads((tmp_path / "run" / "supernet" / "supernet.json").read_text())
     assert content["labels"] == [str(number) for number in range(10)]
     assert (content["imported_from"], content["only"]) == ("small.pth", None)
+    assert content["training_hash"] == Recipe.load(tmp_path / "run").training_hash
 
 
 def test_what_cannot_be_imported_leaves_nothing(tmp_path, capsys):

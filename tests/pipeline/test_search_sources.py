@@ -89,7 +89,7 @@ def test_own_lookup_tables_from_the_command_line(tmp_path, capsys):
     [
         (("--latency", "published"), "--accuracy published"),
         (("--accuracy", "guessed"), "measured or published"),
-        (("--accuracy", "published"), "compofa measure --latency"),
+        (("--accuracy", "published"), " --latency` first"),
         (("--accuracy", "published", "--latency", "pixel"), "lookup:FOLDER"),
         (("--accuracy", "published", "--latency", "lookup:absent"), "cannot be read"),
     ],
