@@ -38,7 +38,7 @@ def _export(options: argparse.Namespace) -> None:
     exporting = later(__name__, "pipeline.exporting")
     artifacts = exporting.export_models(run, overwrite=options.overwrite)
     tell(commands.writer(commands.REPORT).line(run), wrote=f"{len(artifacts)} models in {run.models}")
-    missed = exporting.over_budget(artifacts)
+    missed = exporting.over_budget(artifacts, run)
     if missed:
         raise InputError(missed)
 

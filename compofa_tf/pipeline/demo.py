@@ -48,7 +48,7 @@ def run_demo(path: Path, *, smallest: bool = False) -> Path:
     _step(5, "Quantize, execute and measure the chosen models")
     exporting = later(__name__, "pipeline.exporting")
     artifacts = exporting.export_models(run, overwrite=True)
-    missed = exporting.over_budget(artifacts)
+    missed = exporting.over_budget(artifacts, run)
     if missed:
         say(missed)
     page = report(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from compofa_tf import files
+from compofa_tf import commands, files
 from compofa_tf.accuracy.evaluation import evaluate
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.export import export_tflite
@@ -17,6 +17,7 @@ from compofa_tf.pipeline.run import Run
 from compofa_tf.progress import say
 from compofa_tf.searches.front import Candidate, Front
 from compofa_tf.space import cost
+from compofa_tf.workdir import WorkDir
 
 _MEASUREMENTS = 3
 
@@ -101,15 +102,15 @@ def comparable(front: Front, run: Run) -> bool:
     return all(front.latency.get(name) == value for name, value in own.items())
 
 
-def over_budget(artifacts: Iterable[Artifact]) -> str | None:
-    """Returns a sentence that names the budgets that no model kept, or None."""
+def over_budget(artifacts: Iterable[Artifact], workdir: WorkDir) -> str | None:
+    """Returns a sentence that names the budgets that no model of a work directory kept, or None."""
     missed = sorted({a.record["budget_ms"] for a in artifacts if a.record["within_budget"] is False})
     if not missed:
         return None
     return (
         f"No subnet tried kept the budget of {', '.join(f'{ms:g}' for ms in missed)} ms when measured, the fastest of "
         "them was exported all the same; if the machine was busy measure again (delete the latency table, then "
-        "`compofa measure --latency`), or give a larger budget."
+        f"`{commands.writer(commands.LATENCY).line(workdir)}`), or give a larger budget."
     )
 
 

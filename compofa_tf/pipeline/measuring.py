@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from compofa_tf import commands
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError, at_least
 from compofa_tf.latency.table import LatencyTable
@@ -36,8 +37,8 @@ def measure_accuracy(
     with run.writing("accuracy"):
         if not run.data.labelled:
             raise InputError(
-                f"{recipe.data.source} has no classes, so accuracy cannot be measured; run `compofa measure --latency` "
-                "and search with --accuracy published where that fits."
+                f"{recipe.data.source} has no classes, so accuracy cannot be measured; run "
+                f"`{commands.writer(commands.LATENCY).line(run)}` and search with --accuracy published where that fits."
             )
         return AccuracyTable.measure(
             run.net,

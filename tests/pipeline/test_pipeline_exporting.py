@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import workdirs
@@ -17,7 +18,9 @@ from compofa_tf.pipeline.run import Run
 from compofa_tf.pipeline.searching import find_front
 from compofa_tf.searches.front import Candidate
 from compofa_tf.space import Arch
+from compofa_tf.workdir import WorkDir
 
+PHOTOS = WorkDir(Path("runs/photos"))
 ARCH = Arch((2,), (), (), 24)
 FRONT = [Candidate(f"c{ms}", ARCH, 0.5 + ms / 100, 100, float(ms)) for ms in (10, 9, 8, 6, 4)]
 """Predicted at 10, 9, 8, 6 and 4 ms, most accurate first."""
@@ -94,7 +97,7 @@ def test_when_the_first_keeps_its_budget_nothing_else_is_tried(tmp_path, monkeyp
     exports = Exports(monkeypatch, 1.0)
     (artifact,) = export_models(run)
     assert exports.tried == [first.id] and first.id in artifact.path.name
-    assert over_budget([artifact]) is None
+    assert over_budget([artifact], PHOTOS) is None
 
 
 def test_a_broken_budget_leaves_the_files_of_the_next_one_alone(tmp_path, monkeypatch, capsys):
@@ -118,7 +121,8 @@ def test_when_no_subnet_keeps_a_budget_the_fastest_tried_is_left_and_named(tmp_p
     (artifact,) = export_models(run.changed(["deploy.tries=2"]))
     assert len(exports.tried) == 2 and first.id in artifact.path.name
     assert sorted(run.models.iterdir()) == [artifact.path, artifact.sidecar]
-    assert f"budget of {budget_ms:g} ms" in over_budget([artifact])
+    missed = over_budget([artifact], PHOTOS)
+    assert f"budget of {budget_ms:g} ms" in missed and "`compofa measure runs/photos --latency`" in missed
 
 
 @pytest.mark.parametrize("change", ["device", "threads"])
@@ -132,7 +136,7 @@ def test_budgets_of_other_conditions_are_not_judged_by_these(tmp_path, monkeypat
     exports = Exports(monkeypatch, 1e6)
     (artifact,) = export_models(run)
     assert exports.tried == [front.best(1e3).id]
-    assert over_budget([artifact]) is None
+    assert over_budget([artifact], PHOTOS) is None
 
 
 def test_old_exports_go_only_when_new_ones_are_there_and_other_files_stay(tmp_path, monkeypatch):

@@ -89,7 +89,7 @@ def test_own_lookup_tables_from_the_command_line(tmp_path, capsys):
     [
         (("--latency", "published"), "--accuracy published"),
         (("--accuracy", "guessed"), "measured or published"),
-        (("--accuracy", "published"), " --latency` first"),
+        (("--accuracy", "published"), "run `compofa measure {folder} --latency` first"),
         (("--accuracy", "published", "--latency", "pixel"), "lookup:FOLDER"),
         (("--accuracy", "published", "--latency", "lookup:absent"), "cannot be read"),
     ],
@@ -97,7 +97,7 @@ def test_own_lookup_tables_from_the_command_line(tmp_path, capsys):
 def test_sources_that_are_not_there(tmp_path, capsys, words, message):
     folder = described(tmp_path, "compofa")
     code, text = compofa(capsys, "search", "--workdir", folder, *words)
-    assert code == 1 and message in text and text.count("\n") == 1
+    assert code == 1 and message.format(folder=folder) in text and text.count("\n") == 1
     assert not (folder / "front.json").exists()
 
 
