@@ -45,8 +45,9 @@ def progress_bar(*, total: int, desc: str, initial: int = 0, unit: str = "subnet
 
 class _Lines:
     def __init__(self, total: int, desc: str, initial: int, unit: str) -> None:
-        self.total, self.desc, self.done, self.initial, self.unit = total, desc, initial, initial, unit
-        self.started = self.printed = time.monotonic()
+        self.total, self.desc, self.done, self.unit = total, desc, initial, unit
+        self.printed = time.monotonic()
+        self.first: tuple[float, int] | None = None
         self.postfix = ""
 
     def __enter__(self) -> _Lines:
@@ -60,11 +61,13 @@ class _Lines:
         self.postfix = text
 
     def update(self, n: int = 1) -> None:
-        """Counts ``n`` units as done."""
+        """Counts ``n`` units as done; the first ones, in which graphs are made, tell nothing of the time left."""
         self.done += n
         now = time.monotonic()
-        if now - self.printed > _LINE_EVERY_S and self.done > self.initial:
+        self.first = self.first or (now, self.done)
+        start, done = self.first
+        if now - self.printed > _LINE_EVERY_S:
             self.printed = now
-            left = (now - self.started) / (self.done - self.initial) * (self.total - self.done)
-            text = f"{self.desc}: {self.done} of {self.total} {self.unit}s, {duration(left)} left {self.postfix}"
+            left = duration((now - start) / (self.done - done) * (self.total - self.done)) if self.done > done else ""
+            text = f"{self.desc}: {self.done} of {self.total} {self.unit}s{left and f', {left} left'} {self.postfix}"
             print(text.rstrip(), file=sys.stderr, flush=True)

@@ -21,3 +21,17 @@ def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
     with progress.progress_bar(total=4, desc="quiet", shown=False) as bar:
         bar.update()
     assert capsys.readouterr().err == ""
+
+
+def test_the_first_unit_does_not_tell_how_long_the_others_take(monkeypatch, capsys):
+    """It makes the graphs: a minute and a half for it were hours for 243."""
+    now = iter([0.0, 100.0, 140.0, 141.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    with progress.progress_bar(total=243, desc="accuracy") as bar:
+        bar.update()
+        bar.update()
+        bar.update()
+    assert capsys.readouterr().err.splitlines() == [
+        "accuracy: 1 of 243 subnets",
+        "accuracy: 2 of 243 subnets, 2 h 41 min left",
+    ]
