@@ -68,6 +68,7 @@ class _Lines:
         start, done = self.first
         if now - self.printed > _LINE_EVERY_S:
             self.printed = now
-            left = duration((now - start) / (self.done - done) * (self.total - self.done)) if self.done > done else ""
-            text = f"{self.desc}: {self.done} of {self.total} {self.unit}s{left and f', {left} left'} {self.postfix}"
-            print(text.rstrip(), file=sys.stderr, flush=True)
+            text = f"{self.desc}: {self.done} of {self.total} {self.unit}s"
+            if self.done > done:
+                text += f", {duration((now - start) / (self.done - done) * (self.total - self.done))} left"
+            print(f"{text} {self.postfix}".rstrip(), file=sys.stderr, flush=True)

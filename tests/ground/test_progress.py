@@ -24,7 +24,7 @@ def test_without_a_terminal_a_line_now_and_then(monkeypatch, capsys):
 
 
 def test_the_first_unit_does_not_tell_how_long_the_others_take(monkeypatch, capsys):
-    """It makes the graphs: a minute and a half for it were hours for 243."""
+    """It makes the graphs: the time that it took, times 243, was hours."""
     now = iter([0.0, 100.0, 140.0, 141.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     with progress.progress_bar(total=243, desc="accuracy") as bar:
