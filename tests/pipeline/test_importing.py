@@ -70,8 +70,8 @@ def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
     assert workdir.space == net.space == workdir.recipe.space.build(classes=10)
     assert workdir.labels == [f"class{number}" for number in range(10)]
     assert workdir.normalization["name"] == "imagenet"
-    again = ct.Supernet.load(tmp_path / "run")
-    assert all(np.array_equal(value, again.get_state()[name]) for name, value in net.get_state().items())
+    again = ct.Supernet.load(tmp_path / "run").get_state()
+    assert all(np.array_equal(value, again[name]) for name, value in net.get_state().items())
     with pytest.raises(InputError, match="already holds a run"):
         import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run")
     for split in ("train", "val"):

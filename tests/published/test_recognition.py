@@ -68,9 +68,10 @@ def test_containers_names_and_precisions(tmp_path, wrapped, legacy, half):
     torch.save({"state_dict": state, "epoch": 3} if wrapped else state, path, _use_new_zipfile_serialization=not legacy)
     found = ct.import_torch(path)
     assert found.space == net.space
+    weights = found.get_state()
     for name, value in net.get_state().items():
         expected = value.astype(np.float16).astype(np.float32) if half else value
-        np.testing.assert_array_equal(found.get_state()[name], expected, err_msg=name)
+        np.testing.assert_array_equal(weights[name], expected, err_msg=name)
 
 
 def test_missing_extra_misshapen_and_damaged_tensors_are_named(tmp_path):
