@@ -52,6 +52,7 @@ setup(
         "keras-tuner>=1.4.7,<2",
         "matplotlib>=3.8,<4",
         "numpy>=2.0,<3",
+        "pillow>=11.3,<14",
         "pyyaml>=6,<7",
         "tensorboard>=2.19,<2.22",  # tf.summary needs it, tensorflow no longer requires it
         "tensorflow>=2.19,<2.22",
@@ -65,7 +66,6 @@ setup(
         "dev": [
             "build>=1.2",
             "mypy>=1.15",
-            "pillow>=11",
             "pytest>=8.3",
             "pytest-cov>=6",
             "pytest-xdist>=3.6",

@@ -41,7 +41,7 @@ FACES: dict[str, dict[str, str]] = {
     "data": {
         "Data": "data.dataset:Data",
         "Normalization": "data.normalization:Normalization",
-        "load": "data.sources:load",
+        "load": "data.loading:load",
     },
     "deploy": {
         "Artifact": "deploy.artifact:Artifact",
@@ -62,7 +62,7 @@ FACES: dict[str, dict[str, str]] = {
 LATER: dict[str, tuple[str, ...]] = {
     "accuracy.table": ("accuracy.measuring",),
     "cli.exporting": ("pipeline.exporting", "pipeline.extracting", "reports.page"),
-    "cli.looking": ("pipeline.run", "recipes", "space.cost"),
+    "cli.looking": ("data.survey", "pipeline.run", "recipes", "space.cost"),
     "cli.measuring": ("latency.benchmarking", "pipeline.evaluating", "pipeline.measuring"),
     "cli.options": ("pipeline.run",),
     "cli.searching": ("pipeline.searching",),
@@ -75,6 +75,7 @@ LATER: dict[str, tuple[str, ...]] = {
         "recipes.recipe",
         "training.threads",
     ),
+    "data.sources": ("data.tfds_images",),
     "latency.table": ("latency.measuring",),
     "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
     "pipeline.run": ("data", "nets.subnet", "nets.supernet"),

@@ -28,6 +28,11 @@ class WorkDir:
         return self.path / "recipe.json"
 
     @property
+    def data_card_file(self) -> Path:
+        """What the data set was: class names in their order, counts, a fingerprint of the files."""
+        return self.path / "data.json"
+
+    @property
     def data_index_file(self) -> Path:
         """What was found out about the files of a data set, so that unchanged ones are not checked again."""
         return self.path / "data_index.json"
@@ -36,6 +41,11 @@ class WorkDir:
     def unpacked_images(self) -> Path:
         """Images of data sets that come as one large file."""
         return self.path / "images"
+
+    @property
+    def prepared_pictures(self) -> Path:
+        """Pictures in another form than the user's files: upright, smaller, readable."""
+        return self.path / "pictures"
 
     @property
     def metrics_file(self) -> Path:

@@ -59,10 +59,10 @@ BAD = {
     "header.jpg": encoded(noise())[:40],
     "empty.jpg": b"",
     "text.jpg": b"this is no picture at all",
-    "webp.png": encoded(noise(), "WEBP", save_all=True, append_images=[noise(1)]),
-    "scan.tiff": encoded(noise(), "TIFF"),
+    "heic.jpg": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(80),
+    "numbers.tif": encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"),
 }
-"""What is no picture, or none that the decoder reads."""
+"""What is no picture, or none that can be read."""
 
 
 def load_folder(root: Path, **changes) -> Data:

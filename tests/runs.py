@@ -32,6 +32,7 @@ class FakeData:
     name, labels, skipped = "fake", ("a", "b", "c"), ()
     classes, train_size, val_size = 3, STEPS_PER_EPOCH * 8, 5
     normalization = Normalization.named("symmetric")
+    survey = None
 
     def train(self, *, batch_size, steps, resolutions, seed, start_step=0):
         for step in range(start_step, start_step + steps):

@@ -56,11 +56,11 @@ ABOVE_ITS_NEIGHBOURS = {"families"}
 
 TENSORFLOW: dict[str, set[str]] = {
     "accuracy": {"evaluation", "measuring"},
-    "data": {"dataset", "folders", "images", "pipelines", "resizing", "sources", "tfds_images"},
+    "data": {"dataset", "images", "loading", "pipelines", "resizing", "tfds_images"},
     "deploy": {"conversion", "export", "lowering"},
     "latency": {"measuring"},
     "nets": {"batches", "elastic", "functions", "layers", "plain", "subnet", "supernet"},
-    "pipeline": {"evaluating", "exporting", "extracting", "importing", "training"},
+    "pipeline": {"evaluating", "exporting", "extracting", "training"},
     "training": {"estimate", "loop", "losses", "networks", "optimizer", "step", "threads", "validation", "writers"},
 }
 """Modules of a folder that load TensorFlow when they are imported; the face is ``""``. All others are light."""

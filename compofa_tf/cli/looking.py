@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from compofa_tf._lazy import later
 from compofa_tf.cli.options import Subcommand, add_recipe_settings, tell
 from compofa_tf.progress import say
+from compofa_tf.quiet import import_tensorflow_quietly
 from compofa_tf.workdir import RUNS, runs_in
 
 
@@ -45,6 +47,27 @@ def _space_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe_settings(parser)
 
 
+def _data(options: argparse.Namespace) -> None:
+    recipe = later(__name__, "recipes").get(options.recipe).override(options.set)
+    if options.source.startswith("tfds:"):
+        import_tensorflow_quietly()
+    survey = later(__name__, "data.survey").Survey.of(options.source, recipe.data, seed=recipe.seed)
+    for line in survey.lines():
+        say(line)
+    source = shlex.quote(options.source)
+    if not survey.listing.classes:
+        tell(f"compofa import-torch CHECKPOINT.pth --workdir {RUNS}/imported --data {source}")
+        return
+    changes = "".join(f" --set {shlex.quote(one)}" for one in options.set)
+    tell(f"compofa train --recipe {options.recipe} --data {source}{changes}")
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="digits, folder:PATH, csv:FILE, images:PATH or tfds:NAME")
+    parser.add_argument("--recipe", default="small", metavar="NAME", help="whose settings count; default: small")
+    add_recipe_settings(parser)
+
+
 def _recipes(options: argparse.Namespace) -> None:
     recipes = later(__name__, "recipes")
     for name in recipes.names():
@@ -53,6 +76,13 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 COMMANDS = (
+    Subcommand(
+        "data",
+        "look at a data set: what was understood, what is wrong with it",
+        "compofa data folder:photos/",
+        _data,
+        _data_arguments,
+    ),
     Subcommand("space", "show the family of a recipe", "compofa space --recipe imagenet", _space, _space_arguments),
     Subcommand("recipes", "list the recipes", "compofa recipes", _recipes),
 )

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from compofa_tf import cli
@@ -21,6 +21,7 @@ from compofa_tf._version import __version__
 from compofa_tf.cli.looking import list_runs
 from compofa_tf.cli.options import Subcommand
 from compofa_tf.errors import InputError
+from compofa_tf.quiet import decoder_complaints_hidden
 
 _ORDER = ("training", "measuring", "searching", "exporting", "looking")
 """Modules in the order in which ``--help`` shows their commands; those of others come after them."""
@@ -31,7 +32,14 @@ _NO_COMMANDS = ("main", "options")
 def main() -> None:
     """Entry point of ``compofa``."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app.call_after_init(_warnings_only)
     app.run(run, flags_parser=parse)
+
+
+def _warnings_only() -> None:
+    """Programs of absl also show what libraries only tell; here that takes ``--verbosity=1``."""
+    if flags.FLAGS.verbosity <= 0:
+        logging.set_verbosity(logging.WARNING)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -60,7 +68,8 @@ def subcommands() -> Iterator[Subcommand]:
 def run(options: argparse.Namespace) -> int:
     """Runs a parsed command; returns the exit code. What a user can mend is one line on standard error."""
     try:
-        options.command(options)
+        with decoder_complaints_hidden():
+            options.command(options)
     except (InputError, OSError) as error:
         if flags.FLAGS.verbosity > 0:
             traceback.print_exc()

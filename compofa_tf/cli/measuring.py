@@ -41,9 +41,10 @@ def _measure_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    changes = assignments(options)
-    run = open_run(options, writes=bool(changes)).changed(changes)
+    run = open_run(options, writes=bool(options.set)).changed(options.set)
     run.require_trained()
+    if options.data:
+        run = run.looking_at(options.data)
     arch = run.parse(options.arch) if options.arch else None
     if (arch is None) == (options.model is None):
         raise InputError("Give --arch (a subnet of the run) or --model (a .keras or .tflite file).")
@@ -61,7 +62,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", metavar="ID", help="a subnet, for example r32-d23423; it is calibrated first")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a .keras or .tflite file")
     parser.add_argument("--images", type=int, metavar="N", help="validation images; default: all")
-    add_settings(parser)
+    add_settings(parser, data="pictures to look at instead of those of the run, which stays as it is")
 
 
 def _benchmark(options: argparse.Namespace) -> None:

@@ -57,9 +57,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="the same")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds settings of an existing run that may change."""
-    parser.add_argument("--data", metavar="SOURCE", help="where the images are from now on, for example folder:PATH")
+def add_settings(
+    parser: argparse.ArgumentParser, *, data: str = "where the same pictures are from now on, for example folder:PATH"
+) -> None:
+    """Adds settings of an existing run that may change, and ``--data`` with a help of its own."""
+    parser.add_argument("--data", metavar="SOURCE", help=data)
     parser.add_argument(
         "--set",
         action="append",

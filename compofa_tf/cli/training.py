@@ -58,6 +58,7 @@ def _import_torch(options: argparse.Namespace) -> None:
             space=options.space,
             kernel_matrices=options.kernel_matrices,
             overrides=options.set,
+            labels=options.labels,
         )
     tell(run.next_command, wrote=f"the supernet in {run.supernet}")
 
@@ -68,8 +69,15 @@ def _import_torch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="folder:PATH or tfds:NAME with the classes of the checkpoint, in their order; or images:PATH, photos "
+        help="folder:PATH or tfds:NAME with classes of the checkpoint, found by name; or images:PATH, photos "
         "without classes, to calibrate on",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="class names, one per line in the order of the outputs; default: ImageNet's WordNet numbers for 1000 "
+        "classes, else numbers",
     )
     parser.add_argument(
         "--space",

@@ -1,4 +1,4 @@
-"""Data: sources (``digits``, ``folder:PATH``, ``images:PATH``, ``tfds:NAME``) and pipelines.
+"""Data: sources (``digits``, ``folder:PATH``, ``csv:FILE``, ``images:PATH``, ``tfds:NAME``) and pipelines.
 
 Importing this package and ``data.normalization`` does not import TensorFlow.
 """
@@ -11,7 +11,7 @@ from compofa_tf._lazy import face
 
 if TYPE_CHECKING:
     from compofa_tf.data.dataset import Data as Data
+    from compofa_tf.data.loading import load as load
     from compofa_tf.data.normalization import Normalization as Normalization
-    from compofa_tf.data.sources import load as load
 
 __getattr__, __dir__, __all__ = face(__name__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +12,16 @@ import tensorflow as tf
 from compofa_tf.data import pipelines
 from compofa_tf.data.images import Images
 from compofa_tf.data.normalization import Normalization
+from compofa_tf.data.survey import Survey
 from compofa_tf.errors import InputError, at_least
+from compofa_tf.progress import say
 from compofa_tf.recipes.settings import DataSettings
+
+_NAMED = 5
+
+
+class PicturesLostError(InputError):
+    """So many images can no longer be read that it makes no sense to go on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +39,9 @@ class Data:
       settings: The settings that it was loaded with.
       images: All images.
       train_ids: int64, positions of the training images in ``images``.
-      val_ids: int64, positions of the validation images.
+      val_ids: int64, positions of the validation images, which choose.
+      test_ids: int64, positions of the test images, which judge what was chosen and serve nothing else; often none.
+      survey: How the source was understood, if it was loaded from one.
     """
 
     name: str
@@ -40,6 +52,8 @@ class Data:
     images: Images
     train_ids: np.ndarray
     val_ids: np.ndarray
+    test_ids: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    survey: Survey | None = None
 
     @property
     def classes(self) -> int:
@@ -59,6 +73,41 @@ class Data:
                 f"Received: {self.name!r}, images without classes"
             )
 
+    def bound_to(self, classes: Sequence[str], *, log: Callable[[str], None] = say) -> Data:
+        """Returns the same images with labels that count in ``classes``, by class name.
+
+        Images of classes that are not in ``classes`` are left out, and said; so are classes that have no image here.
+
+        Args:
+          classes: Class names in the order of a network's outputs.
+          log: Gets the lines that say so.
+
+        Raises:
+          InputError: If no class is the same.
+        """
+        if tuple(classes) == self.labels:
+            return self
+        number = {name: i for i, name in enumerate(classes)}
+        if not number.keys() & set(self.labels):
+            raise InputError(
+                f"The data has none of the classes of the network ({_some(classes)}). "
+                f"Received: {self.name!r} with {_some(self.labels)}"
+            )
+        new = [name for name in self.labels if name not in number]
+        gone = [name for name in classes if name not in self.labels]
+        if new:
+            log(f"Left out, for the network does not know them: {_some(new)}.")
+        if gone:
+            log(f"Without any picture here, so that nothing is said of them: {_some(gone)}.")
+        labels = np.asarray([number.get(name, -1) for name in self.labels], np.int32)[self.images.labels]
+        kept = {f"{role}_ids": ids[labels[ids] >= 0] for role, ids in self._ids.items()}
+        images = dataclasses.replace(self.images, labels=labels)
+        return dataclasses.replace(self, labels=tuple(classes), images=images, **kept)
+
+    @property
+    def _ids(self) -> dict[str, np.ndarray]:
+        return {"train": self.train_ids, "val": self.val_ids, "test": self.test_ids}
+
     @property
     def train_size(self) -> int:
         """Number of training images."""
@@ -68,6 +117,11 @@ class Data:
     def val_size(self) -> int:
         """Number of validation images."""
         return len(self.val_ids)
+
+    @property
+    def test_size(self) -> int:
+        """Number of test images."""
+        return len(self.test_ids)
 
     def train(
         self, *, batch_size: int, steps: int, resolutions: np.ndarray, seed: int, start_step: int = 0
@@ -98,7 +152,7 @@ class Data:
             )
         return pipelines.train_dataset(
             self.images,
-            self.train_ids,
+            self._replaced(self.train_ids),
             settings=self.settings,
             normalization=self.normalization,
             batch_size=batch_size,
@@ -108,7 +162,21 @@ class Data:
             seed=seed,
         )
 
-    def eval(self, *, resolution: int, batch_size: int, limit: int | None = None) -> tf.data.Dataset:
+    def ids_of(self, role: str) -> np.ndarray:
+        """Returns the positions of the images of a role, ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+          InputError: If there are none, as of a test that nobody set aside.
+        """
+        ids = self._ids[role]
+        if not len(ids):
+            raise InputError(
+                f"There are no {role} images; give data with a {role} split, or set data.{role}_fraction before "
+                f"training. Received: {self.name!r}"
+            )
+        return ids
+
+    def eval(self, *, resolution: int, batch_size: int, limit: int | None = None, role: str = "val") -> tf.data.Dataset:
         """Returns the validation images in fixed order, the last batch possibly smaller.
 
         See ``pipelines.eval_geometry`` for the rule of resizing and cropping.
@@ -116,39 +184,96 @@ class Data:
         Args:
           resolution: Side in pixels.
           batch_size: Images per batch.
-          limit: If given, a fixed subset of that many images, with equal numbers per class as far as possible.
+          limit: If given, a fixed subset of that many images, with the same shares of the classes as in the whole.
+          role: ``"val"``, or ``"test"`` for the images that judge.
+
+        Raises:
+          InputError: If a count is not positive, the images have no classes, or there are none of the role.
         """
         at_least(1, resolution=resolution, batch_size=batch_size, limit=1 if limit is None else limit)
         self.require_labels("Evaluation")
-        ids = self.val_ids
+        ids = self.ids_of(role)
         if limit is not None:
-            ids = np.sort(_balanced(ids, self.images.labels, limit, seed=0))
+            ids = np.sort(_sample(ids, self.images.labels, limit, seed=0))
         return self._evaluated(ids, resolution, batch_size)
 
     def calibration(self, *, resolution: int, batch_size: int, count: int, seed: int = 0) -> tf.data.Dataset:
         """Returns training images with the preprocessing of ``eval``, classes mixed.
 
+        Classes have the shares that they have in training: batch-norm statistics and ranges of activations are those of
+        the pictures that a network sees, and in training it saw them in these shares.
+
         Args:
           resolution: Side in pixels.
           batch_size: Images per batch; the last one may be smaller.
-          count: Number of images, with equal numbers per class as far as possible; all, if there are not so many.
+          count: Number of images; all, if there are not so many.
           seed: Decides which ones.
         """
         at_least(1, resolution=resolution, batch_size=batch_size, count=count)
-        ids = _balanced(self.train_ids, self.images.labels, count, seed=seed)
+        ids = _sample(self.train_ids, self.images.labels, count, seed=seed)
         return self._evaluated(ids, resolution, batch_size)
 
+    def mend(self, *, batch_size: int, seed: int, step: int) -> list[tuple[str, str]]:
+        """Finds the images of a training batch that cannot be read any more; the next ones take their places.
+
+        After it, ``train`` gives batches without them.
+
+        Args:
+          batch_size: As for ``train``.
+          seed: As for ``train``.
+          step: The step whose batch could not be made.
+
+        Returns:
+          (name, reason) of the images that broke; empty if that is not why.
+
+        Raises:
+          PicturesLostError: If more than the share ``settings.max_bad_share`` of all images broke.
+        """
+        ids = self._replaced(self.train_ids)
+        found = self.images.look_again(pipelines.ids_at(ids, batch_size=batch_size, step=step, seed=seed), every=True)
+        self._require_few_broken()
+        return found
+
+    def _require_few_broken(self) -> None:
+        broken, limit = self.images.broken, self.settings.max_bad_share
+        if len(broken) > max(1, limit * self.images.labels.size):
+            some = "; ".join(f"{name} ({reason})" for name, reason in list(broken.values())[:_NAMED])
+            raise PicturesLostError(
+                f"{len(broken)} images can no longer be read, more than the {limit:.1%} that data.max_bad_share "
+                f"allows: {some}; bring them back and run the same command again."
+            )
+
+    def _replaced(self, ids: np.ndarray) -> np.ndarray:
+        """The images, each that broke replaced by the next one that did not."""
+        broken = np.isin(ids, list(self.images.broken))
+        if not broken.any():
+            return ids
+        good = np.flatnonzero(~broken)
+        if not len(good):
+            raise PicturesLostError(f"None of the training images of {self.name!r} can be read any more.")
+        return ids[good[np.searchsorted(good, np.arange(len(ids))) % len(good)]]
+
     def _evaluated(self, ids: np.ndarray, resolution: int, batch_size: int) -> tf.data.Dataset:
+        for name, reason in self.images.look_again(ids):
+            say(f"Left out from now on: {name} ({reason}).")
+        self._require_few_broken()
+        ids = ids[~np.isin(ids, list(self.images.broken))]
         return pipelines.eval_dataset(
             self.images, ids, normalization=self.normalization, resolution=resolution, batch_size=batch_size
         )
 
 
-def _balanced(ids: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
-    """Returns ``count`` of ``ids`` in random order, the classes taking turns."""
-    shuffled = np.random.default_rng(seed).permutation(ids)
-    by_class = np.argsort(labels[shuffled], kind="stable")
-    starts = np.searchsorted(labels[shuffled][by_class], labels[shuffled][by_class])
-    turn = np.empty(len(ids), np.int64)
-    turn[by_class] = np.arange(len(ids)) - starts
-    return shuffled[np.argsort(turn, kind="stable")][:count]
+def _sample(ids: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """Returns ``count`` of ``ids`` in random order; of each class its share, rounded up or down."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(ids)
+    if count >= len(ids):
+        return shuffled
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    # Evenly spaced along the classes, from a random start.
+    places = (np.arange(count) + rng.random()) * (len(ids) / count)
+    return rng.permutation(by_class[places.astype(np.int64)])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -169,6 +169,12 @@ def distort_color(pixels: tf.Tensor, brightness: float, saturation: float, *, se
     return tf.clip_by_value(pixels, 0.0, 255.0)
 
 
+def ids_at(ids: np.ndarray, *, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Returns the positions of the images in the batch of a step: int64 ``[batch_size]``."""
+    (positions,) = _order(len(ids), batch_size=batch_size, start_step=step, steps=1, seed=seed).as_numpy_iterator()
+    return ids[positions]
+
+
 def _order(count: int, *, batch_size: int, start_step: int, steps: int, seed: int) -> tf.data.Dataset:
     """Returns int64 ``[batch_size]`` positions in [0, count) per step."""
     first, last = start_step * batch_size, (start_step + steps) * batch_size

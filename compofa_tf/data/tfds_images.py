@@ -17,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from compofa_tf import files
-from compofa_tf.data import images
-from compofa_tf.data.images import Listing
+from compofa_tf.data import store
+from compofa_tf.data.listing import TEST, TRAIN, VAL, Ignored, Listing
 from compofa_tf.errors import InputError
 from compofa_tf.workdir import WorkDir
 
-_VALIDATION_SPLITS = ("validation", "val", "test")
+_ROLES = {"train": TRAIN, "validation": VAL, "val": VAL, "test": TEST}
 _PER_FOLDER = 1000
 # What downloads and archives fail with, and what TFDS raises where data must be fetched by hand (AssertionError).
 _FAILURES = (
@@ -42,9 +42,10 @@ def list_tfds(name: str, *, cache: bool = True, workdir: Path | None = None) -> 
     """Downloads (where needed) and lists a set by its TFDS name, such as ``oxford_flowers102`` or ``cifar10:3.0.2``.
 
     Sets are looked for, and downloaded to, the folder in the environment variable ``TFDS_DATA_DIR``, else
-    ``~/tensorflow_datasets``, as TFDS always does. The training split is ``train``; validation is the first of
-    ``validation``, ``val`` and ``test`` that exists. TFDS records cannot be read in any order, so that small sets are
-    held in memory, and larger ones (``images.MEMORY_LIMIT_BYTES``) are unpacked once into files under ``workdir``.
+    ``~/tensorflow_datasets``, as TFDS always does. The training split is ``train``, the one for validation
+    ``validation`` or ``val``, the test is ``test`` where its images have labels. TFDS records cannot be read in any
+    order, so that small sets are held in memory, and larger ones (``store.MEMORY_LIMIT_BYTES``) are unpacked once into
+    files under ``workdir``.
 
     Args:
       name: TFDS name, with ``/config`` and ``:version`` as TFDS takes them.
@@ -56,29 +57,37 @@ def list_tfds(name: str, *, cache: bool = True, workdir: Path | None = None) -> 
     """
     builder = _prepared(name)
     image, label = _features(builder, name)
-    splits = [split for split in ("train", *_VALIDATION_SPLITS) if split in builder.info.splits][:2]
-    if splits[:1] != ["train"]:
+    splits = [split for split in _ROLES if split in builder.info.splits]
+    if "train" not in splits:
         raise InputError(f"The set has no train split, only {sorted(builder.info.splits)}. Received: tfds:{name}")
     records = _records(builder, splits, image, label)
     size = sum(builder.info.splits[split].num_bytes for split in splits)
-    if cache and size <= images.MEMORY_LIMIT_BYTES:
+    if cache and size <= store.MEMORY_LIMIT_BYTES:
         items, labels, names = (list(column) for column in zip(*records))
     else:
         if workdir is None:
             raise InputError(
                 f"A set of {size >> 20} MiB is unpacked into the work directory; give one. Received: tfds:{name}"
             )
-        items, labels, names = _unpack(records, WorkDir(workdir).unpacked_images, name=builder.info.full_name)
-    if min(labels) < 0:
+        items, labels, names = _unpack(
+            records, WorkDir(workdir).unpacked_images, name=builder.info.full_name, splits=splits
+        )
+    roles = np.asarray([_ROLES[text.partition("/")[0]] for text in names], np.int8)
+    unlabelled = np.asarray(labels, np.int32) < 0
+    if (unlabelled & (roles != TEST)).any():
         raise InputError(f"Some images of the splits {splits} have no label. Received: tfds:{name}")
-    val = np.asarray([not text.startswith("train/") for text in names], bool)
+    kept = np.flatnonzero(~unlabelled)
+    left_out = (Ignored("test", "without a label", int(unlabelled.sum())),) if unlabelled.any() else ()
     return Listing(
         name=builder.info.name,
         classes=tuple(builder.info.features[label].names),
-        items=items,
-        names=names,
-        labels=np.asarray(labels, np.int32),
-        val=val if len(splits) == 2 else None,
+        items=[items[i] for i in kept],
+        names=[names[i] for i in kept],
+        labels=np.asarray(labels, np.int32)[kept],
+        roles=roles[kept],
+        has_val=bool((roles == VAL).any()),
+        reading=f"splits: {', '.join(splits)}",
+        ignored=left_out,
     )
 
 
@@ -185,14 +194,16 @@ def _records(builder: Any, splits: list[str], image: str, label: str) -> Iterato
 
 
 def _unpack(
-    records: Iterator[tuple[bytes, int, str]], folder: Path, *, name: str
+    records: Iterator[tuple[bytes, int, str]], folder: Path, *, name: str, splits: list[str]
 ) -> tuple[list[str], list[int], list[str]]:
     """Writes every image into a file of its own, once; returns paths, labels and names."""
     done = folder / "unpacked.json"
+    listed: dict[str, Any] = {"name": name}
     if done.exists():
         listed = files.read_json(done, kind="unpacked_images")
-        if listed["name"] != name:
-            raise InputError(f"{folder} holds images of {listed['name']}; use another work directory for {name}.")
+    if listed["name"] != name:
+        raise InputError(f"{folder} holds images of {listed['name']}; use another work directory for {name}.")
+    if listed.get("splits") == splits:
         labels, names = listed["labels"], listed["names"]
     else:
         labels, names = [], []
@@ -202,7 +213,8 @@ def _unpack(
             path.write_bytes(encoded)
             labels.append(number)
             names.append(text)
-        files.write_json(done, {"name": name, "labels": labels, "names": names}, kind="unpacked_images")
+        content = {"name": name, "splits": splits, "labels": labels, "names": names}
+        files.write_json(done, content, kind="unpacked_images")
     return [str(_unpacked_path(folder, text)) for text in names], labels, names
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from compofa_tf import recipes
-from compofa_tf.data import load
+from compofa_tf.data.card import DataCard, require_named
 from compofa_tf.data.normalization import Normalization
+from compofa_tf.data.survey import Survey
+from compofa_tf.data.tree import nfc
 from compofa_tf.errors import InputError
 from compofa_tf.pipeline.given import given_space
 from compofa_tf.progress import say
@@ -21,6 +23,8 @@ from compofa_tf.recipes.settings import SpaceSettings
 from compofa_tf.space import Space
 from compofa_tf.workdir import WorkDir
 
+_IMAGENET_CLASSES = 1000
+
 
 def import_checkpoint(
     path: str | os.PathLike[str],
@@ -30,24 +34,29 @@ def import_checkpoint(
     space: str | Space | None = None,
     kernel_matrices: KernelMatrices = "drop",
     overrides: Sequence[str] = (),
+    labels: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Reads a PyTorch checkpoint and writes ``recipe.json`` and ``supernet/`` as a finished training does.
 
     Args:
       path: The checkpoint; see ``import_torch``.
       workdir: Where to; must not hold another run.
-      data: Data set for calibration and evaluation, ``folder:PATH`` or ``tfds:NAME``, whose classes in their order are
-        the checkpoint's; or ``images:PATH``, images without classes, for calibration alone. Labels are numbers with
-        those and without any data; then the ``imagenet`` recipe's source is kept for later.
+      data: Data set for calibration and evaluation, ``folder:PATH`` or ``tfds:NAME``, whose classes are found by name
+        among the labels; or ``images:PATH``, images without classes, for calibration alone. Without any, the
+        ``imagenet`` recipe's source is kept for later.
       space: The space that the checkpoint is of, or a text that means one (``given_space``); recognised when absent.
       kernel_matrices: See ``import_torch``.
       overrides: Settings of the recipe, ``KEY=VALUE``.
+      labels: Text file with a class name per line, in the order of the outputs. When absent, a checkpoint of 1,000
+        classes is taken for one of ImageNet, whose classes are named by WordNet numbers in their order (``n01440764``,
+        ...), and the classes of others have numbers.
 
     Returns:
       The ``Supernet``.
 
     Raises:
-      InputError: If the checkpoint cannot be used, the data has other classes, or the directory is taken.
+      InputError: If the checkpoint or the labels cannot be used, the data has none of the classes, or the directory is
+        taken.
     """
     files = WorkDir(Path(workdir))
     if files.recipe_file.exists():
@@ -57,7 +66,8 @@ def import_checkpoint(
     net = supernet_of(tensors, space=chosen, kernel_matrices=kernel_matrices)
     source = [] if data is None else [f"data.source={data}"]
     recipe = recipe_for(net.space).override([*source, *overrides])
-    labels = _numbers(net.space) if data is None else _labels(recipe, net.space)
+    names = labels_of(net.space, labels)
+    survey = None if data is None else _survey(recipe, names)
     normalization = Normalization.named(recipe.data.normalization).to_json()
     only = f", the one subnet {net.space.id(net.only).partition('-')[2]} of it" if net.only else ""
     say(f"{'Recognised' if space is None else 'Took it for'} {net.space!r}{only}.")
@@ -66,10 +76,12 @@ def import_checkpoint(
         files.supernet,
         recipe_hash=recipe.hash,
         training_hash=recipe.training_hash,
-        labels=labels,
+        labels=names,
         normalization=normalization,
         imported_from=Path(path).name,
     )
+    if survey is not None and survey.listing.classes:
+        DataCard.of(survey).save(files.data_card_file)
     return net
 
 
@@ -83,19 +95,44 @@ def recipe_for(space: Space) -> Recipe:
     return replace(imagenet, name="imported", teacher=teacher, space=SpaceSettings(family=space.family, **chosen))
 
 
-def _numbers(space: Space) -> list[str]:
-    """Labels where there is nothing to name the classes by."""
-    return [str(number) for number in range(space.classes)]
+def labels_of(space: Space, path: str | os.PathLike[str] | None) -> list[str]:
+    """Returns the class names in the order of the outputs, from a text file or as the checkpoint's authors have them.
 
-
-def _labels(recipe: Recipe, space: Space) -> list[str]:
-    """Labels of the data of a recipe, which must have the classes of the space."""
-    found = load(recipe.data.source, recipe.data)
-    if not found.labelled:
-        return _numbers(space)
-    if len(found.labels) != space.classes:
+    Raises:
+      InputError: If the file cannot be read, or does not name every class once.
+    """
+    if path is None:
+        return imagenet_classes() if space.classes == _IMAGENET_CLASSES else [str(i) for i in range(space.classes)]
+    try:
+        names = [nfc(line.strip()) for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The labels cannot be read as UTF-8 text ({error}). Received: labels={path}") from error
+    if len(names) != space.classes or len(set(names)) != len(names):
+        twice = next((name for name in names if names.count(name) > 1), None)
         raise InputError(
-            f"The checkpoint has {space.classes} classes, {recipe.data.source} has {len(found.labels)}; give the data "
-            "set that it was trained on, or images:PATH to calibrate on images without classes."
+            f"The labels must name each of the checkpoint's {space.classes} classes once, a name per line. "
+            f"Received: {len(names)} names in {path}" + (f", {twice!r} twice" if twice else "")
         )
-    return list(found.labels)
+    return names
+
+
+def imagenet_classes() -> list[str]:
+    """Returns the WordNet numbers of the 1,000 classes, sorted, as networks of PyTorch have them for outputs."""
+    import tensorflow_datasets as tfds
+
+    return sorted(tfds.builder("imagenet2012").info.features["label"].names)
+
+
+def _survey(recipe: Recipe, labels: Sequence[str]) -> Survey:
+    """What is known of the data of a recipe, which must have classes among the labels, or none at all."""
+    survey = Survey.of(recipe.data.source, recipe.data, seed=recipe.seed)
+    found = survey.listing.classes
+    if found:
+        require_named(labels, found, where="the checkpoint")
+        new = [name for name in found if name not in set(labels)]
+        if len(new) == len(found):
+            raise InputError(
+                f"None of the data's classes is one of the checkpoint's ({', '.join(labels[:3])}, ...); name those "
+                f"with --labels FILE, or give images:PATH to calibrate alone. Received: {', '.join(found[:3])}"
+            )
+    return survey

@@ -13,6 +13,9 @@ from typing import Any
 from compofa_tf import commands, families, files
 from compofa_tf._lazy import later
 from compofa_tf.accuracy.table import MOST_MEASURED
+from compofa_tf.data.card import DataCard, load_card, require_named
+from compofa_tf.data.sources import located
+from compofa_tf.data.survey import Survey
 from compofa_tf.errors import InputError
 from compofa_tf.locks import locked
 from compofa_tf.progress import say
@@ -34,7 +37,12 @@ class Run(WorkDir):
     """A work directory with what its files say, each read once.
 
     A command makes one, asks it for what it needs, and writes under ``writing``.
+
+    Attributes:
+      other_data: Where this command takes pictures from instead of those of the run; the run does not change.
     """
+
+    other_data: str | None = None
 
     @functools.cached_property
     def recipe(self) -> Recipe:
@@ -121,31 +129,33 @@ class Run(WorkDir):
         """The ``Supernet``; imports TensorFlow."""
         return later(__name__, "nets.supernet").Supernet.load(self.path)
 
+    @property
+    def card(self) -> DataCard | None:
+        """What the data set was when the weights were made; None where nobody wrote it down."""
+        return load_card(self.data_card_file)
+
+    @property
+    def source(self) -> str:
+        """Where the pictures are: a relative path counts from the folder in which it was given."""
+        if self.other_data is not None:
+            return self.other_data
+        card, source = self.card, self.recipe.data.source
+        return located(source, card.relative_to if card is not None and card.source == source else None)
+
     @functools.cached_property
     def data(self) -> Any:
-        """The ``Data`` that the recipe names; imports TensorFlow.
+        """The ``Data`` of the run, its labels counting in the classes of the weights; imports TensorFlow.
 
         Raises:
-          InputError: If it cannot be used, or has other classes than the weights are for.
+          InputError: If it cannot be used, or has none of the classes that the weights are for.
         """
         recipe = self.recipe
-        found = later(__name__, "data").load(recipe.data.source, recipe.data, seed=recipe.seed, workdir=self.path)
-        if found.labelled:
-            self._check_classes(list(found.labels))
-        return found
-
-    def _check_classes(self, found: list[str]) -> None:
-        """Weights that were imported without data have numbers for labels."""
+        found = later(__name__, "data").load(self.source, recipe.data, seed=recipe.seed, workdir=self.path, log=say)
         own = self.labels
-        numbered = own == [str(number) for number in range(len(found))]
-        if own in ([], found) or numbered:
-            return
-        other = next((name for name in found if name not in own), None)
-        raise InputError(
-            f"The weights in {self.path} are for {len(own)} classes, and the data has others; give data with the same "
-            f"classes in the same order. Received: data.source={self.recipe.data.source}, {len(found)} classes"
-            + (f", such as {other}" if other else "")
-        )
+        if not found.labelled or not own:
+            return found
+        require_named(own, found.labels, where=f"the network in {self.path}")
+        return found.bound_to(own)
 
     @property
     def calibration_images(self) -> int:
@@ -194,6 +204,7 @@ class Run(WorkDir):
         with self.writing("recipe"):
             before = Recipe.load(self.path)
             after = before.override(assignments)
+            card = self._moved(before, after)
             differences = before.differences(after)
             if fixed := before.differences(after, of_training=True):
                 raise InputError(
@@ -201,9 +212,33 @@ class Run(WorkDir):
                     f"work directory. There and here: {'; '.join(fixed)}"
                 )
             if differences:
+                if card is not None:
+                    card.save(self.data_card_file)
                 after.save(self.recipe_file)
                 say(f"From now on other settings in {self.recipe_file}, before and now: {'; '.join(differences)}.")
         return Run(self.path)
+
+    def _moved(self, before: Recipe, after: Recipe) -> DataCard | None:
+        """The card with another place of the data, if that is another one and the data there is the same."""
+        card, source = self.card, after.data.source
+        if card is None or source == before.data.source:
+            return None
+        differences = card.differences(DataCard.of(Survey.of(source, after.data, seed=after.seed, workdir=self.path)))
+        if differences:
+            raise InputError(
+                f"{source} is not the data that {self.path} was trained on ({'; '.join(differences)}); its accuracy on "
+                "other pictures is told by `compofa evaluate`, and a training on them needs another work directory."
+            )
+        return card.at(source)
+
+    def looking_at(self, source: str) -> Run:
+        """Returns the run with pictures from elsewhere for one command, and says how they differ."""
+        card, recipe = self.card, self.recipe
+        survey = Survey.of(source, recipe.data, seed=recipe.seed, workdir=self.path)
+        differences = [] if card is None else card.differences(DataCard.of(survey))
+        for difference in differences:
+            say(f"Not the pictures of the run: {difference}.")
+        return Run(self.path, other_data=source)
 
     @property
     def next_command(self) -> str:

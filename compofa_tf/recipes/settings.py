@@ -56,7 +56,8 @@ class DataSettings:
     """Where the images come from and how they are prepared.
 
     Attributes:
-      source: ``"digits"``, ``"folder:PATH"``, ``"images:PATH"`` (for calibration alone) or ``"tfds:NAME"``.
+      source: ``"digits"``, ``"folder:PATH"``, ``"csv:FILE"``, ``"images:PATH"`` (for calibration alone) or
+        ``"tfds:NAME"``.
       resolutions: Sides in pixels; each training batch takes one of them.
       batch_size: Images per step, over all replicas.
       normalization: ``"symmetric"`` (to [-1, 1]) or ``"imagenet"``.
@@ -67,6 +68,11 @@ class DataSettings:
       val_fraction: Share held out for validation when the source has no split of its own.
       max_bad_share: Share of undecodable images up to which they are skipped.
       cache: Whether decoded images may be kept in memory.
+      test_fraction: Share held out to judge what was chosen, when the source has no test split; 0 for none.
+      exif_orientation: Whether pictures are turned as viewers show them.
+      layout: What outer folders are where names leave it open: ``"auto"``, ``"classes"`` or ``"splits"``.
+      group_by: What stays on one side of an automatic split: ``"none"`` (each picture for itself), ``"folder"`` or
+        ``"prefix"`` (pictures whose names differ in the number at the end).
     """
 
     source: str = "digits"
@@ -80,6 +86,10 @@ class DataSettings:
     val_fraction: float = 0.1
     max_bad_share: float = 0.01
     cache: bool = True
+    test_fraction: float = fields.later(0.0)
+    exif_orientation: bool = fields.later(True)
+    layout: str = fields.later("auto")
+    group_by: str = fields.later("none")
 
     def __post_init__(self) -> None:
         """Rejects what no pipeline can do."""
@@ -92,6 +102,11 @@ class DataSettings:
         fields.require(self, "saturation", 0 <= self.saturation < 1, "in [0, 1)")
         fields.require(self, "val_fraction", 0 < self.val_fraction < 1, "in (0, 1)")
         fields.require(self, "max_bad_share", 0 <= self.max_bad_share <= 1, "in [0, 1]")
+        fields.require(
+            self, "test_fraction", 0 <= self.test_fraction < 1 - self.val_fraction, "in [0, 1 - val_fraction)"
+        )
+        fields.require(self, "layout", self.layout in ("auto", "classes", "splits"), "auto, classes or splits")
+        fields.require(self, "group_by", self.group_by in ("none", "folder", "prefix"), "none, folder or prefix")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from compofa_tf.training.networks import Networks
 from compofa_tf.training.phases import Phase
 
 _TIMED = 3
-_NAMED_SKIPS = 5
 _LOOK_EVERY = 10  # looking at a loss waits for the device
 
 
@@ -117,11 +116,11 @@ def _size(space: Space, arch: Arch) -> str:
 
 
 def _tell_data(recipe: Recipe, data: Data, phases: Sequence[Phase], log: Callable[[str], None]) -> None:
-    log(f"Data: {data.name}, {data.train_size} training, {data.val_size} validation images, {data.classes} classes.")
-    for name, reason in data.skipped[:_NAMED_SKIPS]:
-        log(f"  skipped {name}: {reason}")
-    if len(data.skipped) > _NAMED_SKIPS:
-        log(f"  and {len(data.skipped) - _NAMED_SKIPS} more that cannot be decoded; data_index.json names them")
+    if data.survey is None:
+        log(f"{data.name}: {data.classes} classes, {data.train_size} training, {data.val_size} validation pictures.")
+    else:
+        for line in data.survey.lines():
+            log(line)
     sides = ", ".join(map(str, recipe.data.resolutions))
     log(f"Batches of {recipe.data.batch_size} at {sides} px, {phases[0].epoch_steps} steps per epoch.")
 

@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from compofa_tf.data import Data, load
+from compofa_tf.data.card import DataCard, load_card, require_same_classes
+from compofa_tf.data.dataset import PicturesLostError
+from compofa_tf.data.sources import located
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.progress import say
@@ -35,6 +39,7 @@ from compofa_tf.training.writers import TensorBoard
 from compofa_tf.workdir import WorkDir
 
 _NAMED_DIFFERENCES = 3
+_STOPPED = "Stopped by {} after step {}; run the same command again to resume."
 _BAR = "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}{postfix}"
 
 Log = Callable[[str], None]
@@ -79,8 +84,7 @@ def train(
         log(f"{paths.path} is trained already.")
         return Supernet.load(paths.supernet)
     if data is None:
-        data = load(recipe.data.source, recipe.data, seed=recipe.seed, workdir=paths.path)
-        data.require_labels("Training")
+        data = _load(recipe, paths, log)
         validate = validate or validator(data, recipe)
     return _train(_Training.of(recipe, data, paths, validate, log))
 
@@ -120,6 +124,7 @@ def _train(run: _Training) -> Supernet:
     if step:
         log(f"Resuming {run.paths.path} at step {step} of {run.phases[-1].end}.")
     _save_recipe(run.recipe, run.paths, log)
+    _save_card(run)
     log(f"Training recipe {run.recipe.name} ({run.recipe.hash}) in {run.paths.path}.")
     pace = announce(run.recipe, run.data, networks, run.phases, step=step, log=log)
 
@@ -129,29 +134,37 @@ def _train(run: _Training) -> Supernet:
         for phase in (phase for phase in run.phases if state.step < phase.end):
             _begin(run, phase, step)
             pace.begin(step)
-            with _bar(phase, step) as bar:
-                for images, labels in _batches(run, phase, step, resolutions):
-                    losses.add(networks.train(phase, images, labels, step=step, resolution=int(resolutions[step])))
-                    step += 1
-                    bar.update()
-                    if pace.due(phase, step):
-                        bar.set_postfix_str(pace.look(phase, step, losses.settle(phase.name)))
-                    if metrics.due(phase, step):
-                        metrics.write(_record(run, phase, step, losses.settle(phase.name), pace))
-                    if phase.ends_epoch(step):
-                        losses = EpochLosses(step)
-                    stopping = bool(received)
-                    if checkpoints.due(phase, step, stopping=stopping):
-                        made = networks.of(phase).get_state(step=step, losses=losses.settle(phase.name))
-                        checkpoints.save(made.check(phase=phase.name))
-                    if stopping:
-                        log(f"Stopped by {received[0].name} after step {step}; run the same command again to resume.")
-                        raise SystemExit(128 + received[0])
+            try:
+                with _bar(phase, step) as bar:
+                    for images, labels in _batches(run, phase, step, resolutions):
+                        losses.add(networks.train(phase, images, labels, step=step, resolution=int(resolutions[step])))
+                        step += 1
+                        bar.update()
+                        if pace.due(phase, step):
+                            bar.set_postfix_str(pace.look(phase, step, losses.settle(phase.name)))
+                        if metrics.due(phase, step):
+                            metrics.write(_record(run, phase, step, losses.settle(phase.name), pace))
+                        if phase.ends_epoch(step):
+                            losses = EpochLosses(step)
+                        stopping = bool(received)
+                        if checkpoints.due(phase, step, stopping=stopping):
+                            _save_checkpoint(run, phase, step, losses)
+                        if stopping:
+                            log(_STOPPED.format(received[0].name, step))
+                            raise SystemExit(128 + received[0])
+            except PicturesLostError:
+                _save_checkpoint(run, phase, step, losses)
+                raise
     if run.phases[-1].of_teacher:  # no phase after it that would begin with its weights
         _hand_over(run)
     _save(run, networks.family.net, run.paths.supernet)
     log(f"Wrote {run.paths.supernet}.")
     return networks.family.net
+
+
+def _save_checkpoint(run: _Training, phase: Phase, step: int, losses: EpochLosses) -> None:
+    made = run.networks.of(phase).get_state(step=step, losses=losses.settle(phase.name))
+    run.checkpoints.save(made.check(phase=phase.name))
 
 
 def _begin(run: _Training, phase: Phase, step: int) -> None:
@@ -193,9 +206,19 @@ def _bar(phase: Phase, step: int) -> Any:
 def _batches(run: _Training, phase: Phase, step: int, resolutions: np.ndarray) -> Iterator[tuple[Any, Any]]:
     """Yields the batches of a phase from a step of the run on."""
     chosen = {"batch_size": run.recipe.data.batch_size, "seed": run.recipe.seed}
-    for batch in run.data.train(**chosen, resolutions=resolutions, start_step=step, steps=phase.end - step):
-        yield batch
-        step += 1
+    while step < phase.end:
+        began = step
+        try:
+            for batch in run.data.train(**chosen, resolutions=resolutions, start_step=step, steps=phase.end - step):
+                yield batch
+                step += 1
+            break
+        except tf.errors.OpError:
+            found = run.data.mend(**chosen, step=step)
+            if not found and step == began:
+                raise  # another reason, which would come again and again
+            for name, reason in found:
+                run.log(f"Replaced by the next picture from now on: {name} ({reason}).")
     if step != phase.end:
         raise InputError(f"The images ended before the phase {phase.name}. Received: {step} of {phase.end} steps")
 
@@ -225,6 +248,28 @@ def _check_same_training(recipe: Recipe, paths: WorkDir) -> None:
             f"{paths.path} holds a run with other settings; use another --workdir, or the same settings to resume it. "
             f"There and here: {_some(found.differences(recipe, of_training=True))}"
         )
+
+
+def _load(recipe: Recipe, paths: WorkDir, log: Log) -> Data:
+    """Loads the data, with the classes that it had when the run began; a relative path counts from there."""
+    card, source = load_card(paths.data_card_file), recipe.data.source
+    if card is not None and card.source == source:
+        source = located(source, card.relative_to)
+    data = load(source, recipe.data, seed=recipe.seed, workdir=paths.path, log=log)
+    data.require_labels("Training")
+    if card is None:
+        return data
+    require_same_classes(card.classes, data.labels, where=str(paths.path))
+    return data.bound_to(card.classes, log=log)
+
+
+def _save_card(run: _Training) -> None:
+    """Writes down what the data is when a run begins, and where it is now when it moved."""
+    file, source = run.paths.data_card_file, run.recipe.data.source
+    card = load_card(file)
+    if run.data.survey is None or (card is not None and card.source == source):
+        return
+    (DataCard.of(run.data.survey) if card is None else card.at(source)).save(file)
 
 
 def _save_recipe(recipe: Recipe, paths: WorkDir, log: Log) -> None:

@@ -30,7 +30,7 @@ def validator(data: Data, recipe: Recipe) -> Validate:
     def validate(net: Supernet, archs: Mapping[str, Arch]) -> dict[str, float]:
         found = {}
         for name, arch in archs.items():
-            pipelines = {"resolution": arch.resolution, "batch_size": settings.batch_size}
+            pipelines: dict[str, Any] = {"resolution": arch.resolution, "batch_size": settings.batch_size}
             if arch.resolution not in cached:
                 calibration = data.calibration(**pipelines, count=settings.calibration_images)
                 shown = data.eval(**pipelines, limit=settings.images or _MOST_IMAGES)

@@ -76,7 +76,6 @@ def test_a_command_that_reads_takes_the_newest_run_and_says_so(here, capsys):
         ("export",),
         ("extract", "--arch", "r24-d22222"),
         ("evaluate", "--arch", "r24-d22222", "--set", "deploy.tries=1"),
-        ("evaluate", "--arch", "r24-d22222", "--data", "digits"),
     ],
 )
 def test_a_command_that_writes_takes_the_only_run_and_lists_several(here, capsys, words):

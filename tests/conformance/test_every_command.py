@@ -62,6 +62,14 @@ COMMANDS = {
         required=True,
         slow=True,
     ),
+    "data": Case(
+        "digits --recipe demo",
+        "compofa train --recipe demo --data digits",
+        told="10 classes, 1,797 pictures",
+        fails="folder:absent",
+        why="does not exist",
+        required=True,
+    ),
     "demo": Case(
         "--smallest --workdir {new}",
         "compofa train --recipe small",

@@ -15,6 +15,7 @@ import pytest
 import compofa_tf
 from compofa_tf import families, files, recipes
 from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
+from compofa_tf.data.card import DataCard
 from compofa_tf.errors import InputError
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
@@ -24,6 +25,8 @@ from compofa_tf.searches.front import Front
 
 SPACE = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10)
 ARCHS = (SPACE.smallest(32), SPACE.largest(32))
+
+CARD = DataCard("folder:x", "/home", ("a", "b"), {"train": [2, 3], "val": [1, 1]}, "0123456789abcdef", "splits")
 
 ELSEWHERE = {
     "artifact": "lies beside a .tflite file: test_artifact.py",
@@ -60,6 +63,7 @@ def latency() -> LatencyTable:
 
 CASES = {
     "accuracy_table": Case(accuracy, lambda table, path: table.save(path), AccuracyTable.load),
+    "data_card": Case(lambda: CARD, lambda card, path: card.save(path), DataCard.load),
     "front": Case(
         lambda: search(SPACE, accuracy=accuracy(), latency=latency(), budgets_ms=(10000,)),
         lambda front, path: front.save(path),

@@ -40,12 +40,6 @@ def test_train_and_val_folders_are_the_split(tmp_path):
     assert (data.labels, data.train_size, data.val_size) == (("a", "b"), 10, 4)
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    fill(tmp_path / "train", 4)
-    fill(tmp_path / "tram", 4)
-    assert load_folder(tmp_path).labels == ("train", "tram")
-
-
 def test_hidden_and_other_files_are_ignored_and_subfolders_are_not(root):
     (root / ".git").mkdir()
     (root / "README.txt").write_text("about")
@@ -73,7 +67,7 @@ def test_folders_that_are_no_data_set_are_refused_by_name(tmp_path):
     refused(tmp_path / "one", "Only one class was found, 'cat'")
     fill(tmp_path / "hole" / "cat", 3)
     (tmp_path / "hole" / "dog").mkdir()
-    refused(tmp_path / "hole", r"class folder .*hole/dog holds no JPEG or PNG image")
+    refused(tmp_path / "hole", r"class folder .*hole/dog is empty")
     fill(tmp_path / "single" / "cat", 3)
     fill(tmp_path / "single" / "dog", 1)
     refused(tmp_path / "single", r"Class 'dog' has 1 usable image")
@@ -82,10 +76,6 @@ def test_folders_that_are_no_data_set_are_refused_by_name(tmp_path):
 def test_splits_that_do_not_match_are_refused(tmp_path):
     fill(tmp_path / "train" / "a", 2)
     fill(tmp_path / "train" / "b", 2)
-    message = refused(tmp_path, "a train/ but no val/")
-    assert f"folder:{tmp_path}/train" in message
-    (tmp_path / "val").mkdir()
-    refused(tmp_path, "a train/ but no val/")
     fill(tmp_path / "val" / "a", 2)
     refused(tmp_path, r"train has 1 class folder\(s\) that .*val lacks: b")
     fill(tmp_path / "val" / "b", 2)
@@ -107,5 +97,5 @@ def test_images_of_any_folders_without_classes(tmp_path):
         data.eval(resolution=16, batch_size=2)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    for name, message in (("empty", "holds no JPEG or PNG"), ("file", "is not a folder"), ("none", "does not exist")):
+    for name, message in (("empty", "holds no picture"), ("file", "is not a folder"), ("none", "does not exist")):
         refused(f"images:{tmp_path / name}", message)

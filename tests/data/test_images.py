@@ -9,7 +9,7 @@ import pytest
 from pictures import BAD, all_labels, encoded, fill, load_folder, noise
 from PIL import Image
 
-from compofa_tf.data import images
+from compofa_tf.data import checking, images, store
 from compofa_tf.errors import InputError
 
 GOOD = {
@@ -22,6 +22,8 @@ GOOD = {
     "animated.png": encoded(noise(), "PNG", save_all=True, append_images=[noise(1)]),
     "gif.png": encoded(noise(), "GIF", save_all=True, append_images=[noise(1)]),
     "png.jpg": encoded(noise(), "PNG"),
+    "webp.png": encoded(noise(), "WEBP", save_all=True, append_images=[noise(1)]),
+    "scan.tiff": encoded(noise(), "TIFF"),
 }
 
 
@@ -86,7 +88,7 @@ def test_images_of_one_size_are_held_decoded_and_others_are_not(root):
 
 def test_sets_above_the_memory_limit_are_read_from_disk(root, monkeypatch):
     held = load_folder(root)
-    monkeypatch.setattr(images, "MEMORY_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(store, "MEMORY_LIMIT_BYTES", 1000)
     streamed = load_folder(root)
     assert not streamed.images.in_memory
     assert streamed.images.pixels is None
@@ -102,8 +104,8 @@ def test_the_index_spares_the_second_scan_and_notices_changes(root, tmp_path, mo
     first = load_folder(root, workdir=tmp_path / "run")
     assert (tmp_path / "run" / "data_index.json").is_file()
     probed: list[int] = []
-    real = images._probe
-    monkeypatch.setattr(images, "_probe", lambda *a: (probed.append(len(a[2])), real(*a)))
+    real = checking._examined
+    monkeypatch.setattr(checking, "_examined", lambda items: (probed.append(len(items)), real(items))[1])
     second = load_folder(root, workdir=tmp_path / "run")
     assert second.skipped == first.skipped
     np.testing.assert_array_equal(second.images.heights, first.images.heights)
@@ -142,7 +144,7 @@ def test_names_that_are_not_utf8_or_very_long_are_read(root, tmp_path):
     os.rename(root / "ant", os.fsencode(root) + b"/\xfcber")
     for cache in (True, False):
         data = load_folder(root, cache=cache, workdir=tmp_path / "run")
-        assert data.labels == ("Bee", "cat", "\\xfcber")
+        assert data.labels == ("Bee", "\\xfcber", "cat")
         assert data.train_size + data.val_size == 26
         assert [name for name, _ in data.skipped] == ["cat/bad\\xff.jpg"]
         assert len(all_labels(data.eval(resolution=8, batch_size=9))) == data.val_size

@@ -29,7 +29,6 @@ def test_resizing_is_the_antialiased_bilinear_one_of_tensorflow():
     held = images.Images(
         contents=tf.constant([], tf.string), in_memory=True, pixels=tf.constant(pixels.transpose(0, 2, 1)[None]),
         labels=np.zeros(1, np.int32), heights=np.asarray([29]), widths=np.asarray([41]), jpeg=np.zeros(1, bool),
-        skipped=(),
     )  # fmt: skip
     for resolution in (7, 16, 40):
         got = resizing.crop_and_resize(

@@ -70,7 +70,9 @@ def test_a_class_of_broken_images_is_refused(tmp_path):
     ],
 )
 def test_unknown_sources_name_the_known_ones(source, hint):
-    assert hint in refused(source, r'"digits", "folder:PATH", "images:PATH" or "tfds:NAME".*Received: source=')
+    assert hint in refused(
+        source, r'"digits", "folder:PATH", "csv:FILE", "images:PATH" or "tfds:NAME".*Received: source='
+    )
 
 
 def test_a_bare_path_is_answered_with_the_prefix(root):

@@ -14,7 +14,7 @@ import compofa_tf as ct
 from compofa_tf import families
 from compofa_tf.cli import main
 from compofa_tf.errors import InputError
-from compofa_tf.pipeline.importing import import_checkpoint, recipe_for
+from compofa_tf.pipeline.importing import import_checkpoint, labels_of, recipe_for
 from compofa_tf.pipeline.run import Run
 from compofa_tf.recipes.recipe import Recipe
 
@@ -65,10 +65,16 @@ def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
     net, state = small_state()
     torch.save(state, tmp_path / "small.pth")
     data = f"folder:{tmp_path / 'images'}"
-    import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run", data=data)
+    names = [f"class{number}" for number in range(9, -1, -1)]  # not in the order of the folders
+    (tmp_path / "labels.txt").write_text("\n".join(names) + "\n")
+    labels = {"data": data, "labels": tmp_path / "labels.txt"}
+    import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run", **labels)
     workdir = Run(tmp_path / "run")
     assert workdir.space == net.space == workdir.recipe.space.build(classes=10)
-    assert workdir.labels == [f"class{number}" for number in range(10)]
+    assert workdir.labels == names and workdir.data.labels == tuple(names)
+    ((images, found),) = workdir.data.eval(resolution=32, batch_size=20).as_numpy_iterator()
+    reds = np.round(workdir.data.normalization.to_json()["std"][0] * 255 * images[:, 0, 0, 0] + 0.485 * 255)
+    np.testing.assert_array_equal(found, 9 - np.round(reds / 25).astype(int))
     assert workdir.normalization["name"] == "imagenet"
     again = ct.Supernet.load(tmp_path / "run").get_state()
     assert all(np.array_equal(value, again[name]) for name, value in net.get_state().items())
@@ -76,9 +82,25 @@ def test_an_imported_checkpoint_is_a_work_directory(tmp_path):
         import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "run")
     for split in ("train", "val"):
         shutil.rmtree(tmp_path / "images" / split / "class9")
-    with pytest.raises(InputError, match=r"10 classes, .* has 9"):
-        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "other", data=data)
-    assert not (tmp_path / "other").exists()
+    assert Run(tmp_path / "run").data.classes == 10  # one of them without pictures
+    (tmp_path / "few.txt").write_text("a\nb\na\n")
+    for words, message in (
+        ({"data": data}, r"only numbers for names.*--labels FILE"),
+        ({**labels, "labels": tmp_path / "few.txt"}, r"each of the checkpoint's 10 classes once.*3 names.*'a' twice"),
+        ({**labels, "labels": tmp_path / "none.txt"}, "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=message):
+            import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "other", **words)
+        assert not (tmp_path / "other").exists()
+    (tmp_path / "ten.txt").write_text("\n".join("abcdefghij"))
+    with pytest.raises(InputError, match=r"None of the data's classes is one of the checkpoint's \(a, b, c, "):
+        import_checkpoint(tmp_path / "small.pth", workdir=tmp_path / "other", data=data, labels=tmp_path / "ten.txt")
+
+
+def test_a_thousand_classes_are_those_of_imagenet():
+    names = labels_of(families.mobilenet_v3(), None)
+    assert (len(names), names[0], names[-1]) == (1000, "n01440764", "n15075141")
+    assert names == sorted(names)
 
 
 def test_importing_without_data_numbers_the_labels(checkpoint, tmp_path):
@@ -175,7 +197,7 @@ def test_images_without_classes_calibrate_and_measure_no_accuracy(checkpoint, tm
     other = ("import-torch", checkpoint, "--workdir", tmp_path / "other")
     assert "does not exist" in refused(capsys, *other, "--data", source)
     (tmp_path / "photos").mkdir()
-    assert "holds no JPEG or PNG" in refused(capsys, *other, "--data", source)
+    assert "holds no picture" in refused(capsys, *other, "--data", source)
 
 
 SMALL = (
@@ -234,7 +256,8 @@ def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint
     named = ("--workdir", tmp_path / "run")
     more = settings("accuracy.resolutions=32", "accuracy.calibration_images=10", "deploy.calibration_images=10")
     space = ("--space", "coupling=independent,kernel=elastic")
-    words = ("--data", f"folder:{tmp_path / 'classes'}", *space, *more)
+    (tmp_path / "labels.txt").write_text("\n".join(f"class{number}" for number in range(10)))
+    words = ("--data", f"folder:{tmp_path / 'classes'}", "--labels", tmp_path / "labels.txt", *space, *more)
     assert run("import-torch", checkpoint, *named, *words) == 0
     assert "--sample" in refused(capsys, "measure", *named, "--accuracy")
     assert run("measure", *named, "--accuracy", "--sample", "3") == 0

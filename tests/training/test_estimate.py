@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from runs import RECIPE, FakeData
@@ -39,9 +41,8 @@ def test_clock_and_losses_are_looked_at_now_and_then(train_size, due):
     assert [step for step in range(1, phase.end + 1) if pace.due(phase, step)] == due
 
 
-def test_timed_steps_leave_no_trace_and_damaged_images_are_named(tiny_family):
+def test_timed_steps_leave_no_trace_and_the_data_is_told(tiny_family):
     data, said = FakeData(), []
-    data.skipped = tuple((f"{i}.jpg", "it has no pixels") for i in range(7))
     networks = Networks(RECIPE, classes=3)
     before = [networks.of(phase).get_state() for phase in (TEACHER, TRAIN)]
     announce(RECIPE, data, networks, (TEACHER, TRAIN), step=8, log=said.append)
@@ -50,7 +51,9 @@ def test_timed_steps_leave_no_trace_and_damaged_images_are_named(tiny_family):
         for mine, theirs in ((after.weights, state.weights), (after.velocities, state.velocities)):
             for name, array in mine.items():
                 np.testing.assert_array_equal(array, theirs[name])
-    assert [line for line in said if "skipped" in line] == [f"  skipped {i}.jpg: it has no pixels" for i in range(5)]
-    assert "  and 2 more that cannot be decoded; data_index.json names them" in said
+    assert "fake: 3 classes, 32 training, 5 validation pictures." in said
+    data.survey = SimpleNamespace(lines=lambda: ["what was understood"])
+    announce(RECIPE, data, networks, (TEACHER, TRAIN), step=8, log=said.append)
+    assert "what was understood" in said
     assert not any(line.startswith("  teacher: 2 epochs") for line in said)  # that phase is over
     assert any(line.startswith("  train: 3 epochs") for line in said)

@@ -37,6 +37,7 @@ RECIPE = Recipe(
         batch_size=2048,
         normalization="imagenet",
         cache=False,
+        exif_orientation=False,  # as the published code, which decodes without looking at it
     ),
     teacher=TeacherSettings(epochs=180, learning_rate=2.6, kernels=(7,)),
     shrink=(PhaseSettings(epochs=25, learning_rate=0.08, sort_channels=0),),
