@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from compofa_tf.deploy.runtime import Runner
+from compofa_tf.accuracy import models
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.space import Arch
@@ -56,18 +55,24 @@ def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, th
 
     Args:
       model: A ``Supernet`` (with ``arch``; its stored batch-norm statistics are used, so calibrate first), a Keras
-        model, or the path of a ``.keras`` or ``.tflite`` file.
+        model, a ``Classifier``, or the path of a ``.keras`` or ``.tflite`` file.
       dataset: Batches ``(images, labels)``: normalised float32 ``[batch, height, width, 3]`` and integers ``[batch]``.
       arch: The subnet of the supernet; for nothing else.
       threads: Threads of the LiteRT runtime, for a ``.tflite`` file.
 
     Raises:
-      InputError: If the model is of no known kind or there are no images.
+      InputError: If the model is of no known kind, a label has no output, or there are no images.
     """
     predict = _predictor(model, arch, threads)
     counts = np.zeros(3, np.int64)
     for images, labels in dataset:
-        counts += count_correct(np.asarray(predict(images)), np.asarray(labels))
+        logits, own = np.asarray(predict(images)), np.asarray(labels)
+        if len(own) and own.max() >= logits.shape[-1]:
+            raise InputError(
+                f"The model has {logits.shape[-1]} outputs, and the data has a label {own.max()}; evaluate it on data "
+                "with its own classes."
+            )
+        counts += count_correct(logits, own)
     if not counts[2]:
         raise InputError("Evaluation needs at least one image. Received: an empty dataset")
     return Accuracy(counts[0] / counts[2], counts[1] / counts[2], int(counts[2]))
@@ -79,16 +84,12 @@ def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], A
             raise InputError("A supernet is evaluated as one of its subnets: give arch. Received: arch=None")
         code = tf.constant(model.space.encode(arch))
         return lambda images: model.inference_function(images, code)
+    if isinstance(model, models.Classifier):
+        return model.predict
     if arch is not None:
         raise InputError(f"arch goes with a Supernet only. Received: {type(model).__name__}")
     if isinstance(model, (str, os.PathLike)):
-        path = Path(model)
-        if path.suffix == ".tflite":
-            return Runner(path, threads=threads)
-        try:
-            model = keras.models.load_model(path)
-        except ValueError as error:
-            raise InputError(f"{path} is neither a .tflite nor a readable .keras file ({error}).") from error
+        return models.open_model(model, threads=threads).predict
     if not isinstance(model, keras.Model):
         raise InputError(f"A Supernet, a Keras model or a file is evaluated. Received: {type(model).__name__}")
     return tf.function(lambda images: model(images, training=False), reduce_retracing=True)

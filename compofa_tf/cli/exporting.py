@@ -36,7 +36,8 @@ def _export(options: argparse.Namespace) -> None:
     run = run.changed(assignments(options))
     import_tensorflow_quietly()
     exporting = later(__name__, "pipeline.exporting")
-    artifacts = exporting.export_models(run, overwrite=options.overwrite)
+    allowed = {"allow_few_images": options.allow_few_images, "allow_disagreement": options.allow_disagreement}
+    artifacts = exporting.export_models(run, overwrite=options.overwrite, **allowed)
     tell(commands.writer(commands.REPORT).line(run), wrote=f"{len(artifacts)} models in {run.models}")
     missed = exporting.over_budget(artifacts, run)
     if missed:
@@ -46,6 +47,10 @@ def _export(options: argparse.Namespace) -> None:
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_overwrite(parser)
+    parser.add_argument("--allow-few-images", action="store_true", help="int8 from fewer than 8 calibration images")
+    parser.add_argument(
+        "--allow-disagreement", action="store_true", help="models that often name another class than the Keras model"
+    )
     add_settings(parser)
 
 

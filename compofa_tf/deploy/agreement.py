@@ -25,6 +25,10 @@ class Agreement:
       mean_share_of_range: ``mean_difference / logits_range``.
       mean_output_steps: ``mean_difference`` in quantization steps of the output; None where that is not quantized.
       top1_agreement: Share of the images that both put into the same class, in [0, 1].
+      decisive_images: Images whose largest logit of the Keras model exceeds the second by more than the mean difference
+        that its precision allows. Where the margins are flat, as with random weights, there are none, and nothing is
+        proved.
+      decisive_agreement: Share of those that both put into the same class; None where there are none.
     """
 
     images: int
@@ -35,6 +39,8 @@ class Agreement:
     mean_share_of_range: float
     mean_output_steps: float | None
     top1_agreement: float
+    decisive_images: int = 0
+    decisive_agreement: float | None = None
 
     def within(self, tolerance: float) -> bool:
         """Whether the mean difference is a finite number of at most ``tolerance`` times the range of the logits."""
@@ -57,7 +63,9 @@ class Agreement:
             raise InputError(f"This is not an agreement ({error}). Received: {content!r}") from None
 
 
-def compare(expected: np.ndarray, found: np.ndarray, *, on: str, output_scale: float | None = None) -> Agreement:
+def compare(
+    expected: np.ndarray, found: np.ndarray, *, on: str, output_scale: float | None = None, tolerance: float = 0.0
+) -> Agreement:
     """Compares the logits of a file with those of its Keras model.
 
     Args:
@@ -65,10 +73,14 @@ def compare(expected: np.ndarray, found: np.ndarray, *, on: str, output_scale: f
       found: ``[images, classes]``, of the file.
       on: Which images these are.
       output_scale: Quantization step of the file's output, if it is quantized.
+      tolerance: Mean difference that is allowed, as a share of the range of the logits: an image is decisive when its
+        first class leads by more.
     """
     difference = np.abs(found.astype(np.float64) - expected)
     spread = float(expected.max() - expected.min()) or 1.0
     mean = float(difference.mean())
+    same = found.argmax(-1) == expected.argmax(-1)
+    decisive = _margins(expected) > tolerance * spread
     return Agreement(
         images=len(expected),
         on=on,
@@ -77,5 +89,15 @@ def compare(expected: np.ndarray, found: np.ndarray, *, on: str, output_scale: f
         max_difference=float(difference.max()),
         mean_share_of_range=mean / spread,
         mean_output_steps=mean / output_scale if output_scale else None,
-        top1_agreement=float((found.argmax(-1) == expected.argmax(-1)).mean()),
+        top1_agreement=float(same.mean()),
+        decisive_images=int(decisive.sum()),
+        decisive_agreement=float(same[decisive].mean()) if decisive.any() else None,
     )
+
+
+def _margins(logits: np.ndarray) -> np.ndarray:
+    """By how much the largest logit of each image exceeds the second; without a second by nothing."""
+    if logits.shape[-1] < 2:
+        return np.zeros(len(logits))
+    first_two = np.sort(logits, axis=-1)[:, -2:]
+    return first_two[:, 1] - first_two[:, 0]

@@ -17,7 +17,7 @@ import tensorflow as tf
 from compofa_tf.deploy import targets
 from compofa_tf.deploy.lowering import lower
 from compofa_tf.errors import InputError
-from compofa_tf.nets.batches import image_batches
+from compofa_tf.nets.batches import image_batches, repeatable
 from compofa_tf.quiet import native_stderr_hidden
 
 
@@ -37,8 +37,8 @@ def convert(
     Args:
       model: Functional model with one image input of static size; any outputs.
       precision: One of ``targets.PRECISIONS``.
-      calibrate_on: Needed for int8: normalised images ``[count, height, width, channels]``, or a dataset of batches of
-        them with or without labels.
+      calibrate_on: Needed for int8: normalised images ``[count, height, width, channels]``, or batches of them with or
+        without labels: a list, a dataset, an iterator, or a function that returns one (``nets.batches.repeatable``).
       profile: What the model's space may contain, which decides how it is lowered (``targets.PROFILE_TARGETS``).
       lowered: False gives what the stock converter makes of the model, for comparisons.
 
@@ -57,6 +57,7 @@ def convert(
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     _configure(converter, row)
     if row.needs_images:
+        calibrate_on = repeatable(calibrate_on)
         converter.representative_dataset = lambda: ([image] for image in images_of(calibrate_on, shape))
     errors = _ExplainedErrors()
     content = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from compofa_tf.deploy.conversion import convert, images_of, input_shape
 from compofa_tf.deploy.flatbuffer import Contents, TensorInfo
 from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.errors import InputError
+from compofa_tf.nets.batches import repeatable
+from compofa_tf.progress import say
+
+LEAST_IMAGES, ENOUGH_IMAGES = 8, 100
+"""Images for the ranges of int8: fewer than the first are refused, fewer than the second are told of."""
 
 _COMPARED_IMAGES = 64
 _RANDOM_IMAGES = 8
@@ -33,6 +39,8 @@ def export_tflite(
     profile: str = "mobile",
     metadata: dict[str, Any] | None = None,
     overwrite: bool = False,
+    allow_few_images: bool = False,
+    allow_disagreement: bool = False,
 ) -> Artifact:
     """Converts a plain Keras model for LiteRT, runs the result against the model, and writes it with its sidecar.
 
@@ -48,12 +56,14 @@ def export_tflite(
         static height and width, as ``extract`` returns it.
       path: Where the ``.tflite`` file goes; its sidecar is ``<path>.json``. Folders are created.
       precision: One of ``targets.PRECISIONS``.
-      calibrate_on: Normalised images ``[count, height, width, 3]``, or a dataset of batches of them with or without
-        labels; evaluation preprocessing. They decide the ranges of int8, which needs them; the other precisions use
-        them for the comparison only.
+      calibrate_on: Normalised images ``[count, height, width, 3]``, or batches of them with or without labels (a list,
+        a dataset, an iterator, or a function that returns one, as TFLite takes it); evaluation preprocessing. They
+        decide the ranges of int8, which needs them; the other precisions use them for the comparison only.
       profile: What the model's space may contain: ``"mobile"``, or ``"edgetpu"``, whose models need no lowering.
       metadata: JSON-serialisable facts for the sidecar: ``arch``, ``recipe_hash``, ``normalization``, ``labels``, ...
       overwrite: Whether existing files may be replaced.
+      allow_few_images: Whether ranges may come from fewer than ``LEAST_IMAGES`` images.
+      allow_disagreement: Whether the file is written although it often names another class than the Keras model does.
 
     Returns:
       The artifact.
@@ -68,12 +78,17 @@ def export_tflite(
     _check_metadata(metadata)
     files.refuse_to_replace(target, sidecar_of(target), overwrite=overwrite)
     row = targets.PRECISIONS[precision]
+    calibrate_on = repeatable(calibrate_on)
     count, images = _sample(calibrate_on, input_shape(model))
+    if row.needs_images and calibrate_on is not None:
+        _check_count(count, allow_few_images)
     content = convert(model, precision=precision, calibrate_on=calibrate_on, profile=profile)
     contents = flatbuffer.inspect(content)
     _check_operations(contents, row)
-    agreed = _agreement(model, Runner(content, contents=contents), images, calibrated=count > 0)
-    _check_agreement(agreed, row)
+    runner = Runner(content, contents=contents)
+    _check_labels(metadata.get("labels"), runner)
+    agreed = _agreement(model, runner, images, row, calibrated=count > 0)
+    _check_agreement(agreed, row, allow_disagreement)
     facts = {"precision": precision, "profile": profile, "calibration_images": count if row.needs_images else 0}
     content = flatbuffer.append_files(content, _associated({**metadata, **facts}))
     with files.atomic_write(target, overwrite=overwrite) as temporary:
@@ -107,6 +122,32 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         raise InputError(f"metadata must be JSON-serialisable ({error}).") from None
 
 
+def _check_labels(labels: Any, runner: Runner) -> None:
+    """Rejects class names that a reader of ``labels.txt`` would take for others."""
+    if labels is None or not len(labels):
+        return
+    outputs = runner.contents.outputs[0].shape[-1]
+    if len(labels) != outputs:
+        raise InputError(f"labels must name each of the {outputs} outputs. Received: {len(labels)} labels")
+    broken = next((label for label in labels if len(str(label).splitlines()) != 1), None)
+    if broken is not None:
+        raise InputError(f"A label is one line of text, for labels.txt has one per line. Received: {broken!r}")
+    twice = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"Each label names one class. Received: {twice!r} for {labels.count(twice)} outputs")
+
+
+def _check_count(count: int, allow_few: bool) -> None:
+    """Says when ranges come from few images, and refuses when they come from hardly any."""
+    if count < LEAST_IMAGES and not allow_few:
+        raise InputError(
+            f"Ranges of int8 from {count} images would fit no others; give some hundred, or allow it with "
+            f"--allow-few-images (allow_few_images=True). Received: {count} calibration images"
+        )
+    if count < ENOUGH_IMAGES:
+        say(f"Ranges of int8 come from {count} images only; {ENOUGH_IMAGES} or more make a better model.")
+
+
 def _sample(calibrate_on: Any, shape: tuple[int, int, int]) -> tuple[int, np.ndarray]:
     """Returns how many calibration images there are, and those to compare on: the first ones, or random ones."""
     if calibrate_on is None:
@@ -131,21 +172,31 @@ def _check_operations(contents: Contents, precision: targets.Precision) -> None:
         )
 
 
-def _agreement(model: keras.Model, runner: Runner, images: np.ndarray, *, calibrated: bool) -> Agreement:
+def _agreement(
+    model: keras.Model, runner: Runner, images: np.ndarray, precision: targets.Precision, *, calibrated: bool
+) -> Agreement:
     batches = (images[i : i + _BATCH] for i in range(0, len(images), _BATCH))
     expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
     on = "calibration images" if calibrated else "random images"
     scales = runner.contents.outputs[0].scales
-    return compare(expected, runner(images), on=on, output_scale=scales[0] if scales else None)
+    scale = scales[0] if scales else None
+    return compare(expected, runner(images), on=on, output_scale=scale, tolerance=precision.tolerance)
 
 
-def _check_agreement(found: Agreement, precision: targets.Precision) -> None:
+def _check_agreement(found: Agreement, precision: targets.Precision, allow_disagreement: bool) -> None:
     if not found.within(precision.tolerance):
         raise InputError(
             f"The {precision.name} model does not compute what the Keras model computes; calibrate batch norm first "
             "(extract(calibrate_on=...)) and calibrate quantization on images like those of the task. Received: mean "
             f"difference of {found.mean_share_of_range:.1%} of the range of the logits, {precision.tolerance:.1%} "
             "allowed"
+        )
+    share = found.decisive_agreement
+    if share is not None and share < precision.agreement and not allow_disagreement:
+        raise InputError(
+            f"The {precision.name} model names another class than the Keras model for {1 - share:.0%} of the "
+            f"{found.decisive_images} images that the Keras model is sure of; calibrate on more images like those of "
+            "the task, or write it all the same with --allow-disagreement (allow_disagreement=True)."
         )
 
 

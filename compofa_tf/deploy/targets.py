@@ -29,6 +29,8 @@ class Precision:
     Attributes:
       name: What it is called, its key in ``PRECISIONS``.
       tolerance: Largest mean |difference| to the Keras model, as a share of the range of its logits.
+      agreement: Smallest share of the images that the Keras model is sure of (``Agreement``) which a file puts into the
+        same class.
       optimize: Whether the converter may change data types.
       operations: Which operations it may use, a name of ``tf.lite.OpsSet``.
       weights: Data types that weights are stored in; empty leaves the choice to the converter.
@@ -52,6 +54,7 @@ class Precision:
     cpu_target: str = "litert-cpu-float"
     fully_integer: bool = False
     holds: tuple[str, ...] = ()
+    agreement: float = 0.9
 
     def __post_init__(self) -> None:
         """Rejects what no file can fulfil."""

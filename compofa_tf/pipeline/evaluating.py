@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from compofa_tf.accuracy.evaluation import Accuracy, evaluate
-from compofa_tf.deploy.runtime import Runner
-from compofa_tf.errors import InputError
+from compofa_tf.accuracy.models import open_model
 from compofa_tf.pipeline.run import Run
 from compofa_tf.space import Arch
 
@@ -35,23 +32,13 @@ def evaluate_file(run: Run, path: Path, *, images: int | None = None) -> Accurac
       images: Validation images; all when absent.
 
     Raises:
-      InputError: If there is no such file, or it is no model.
+      InputError: If there is no such file, it is no classifier, or it has another number of classes than the data.
     """
-    if not path.exists():
-        raise InputError(f"There is no such model. Received: model={path}")
-    model, resolution = _opened(path)
-    return evaluate(model, _validation(run, resolution, images))
-
-
-def _opened(path: Path) -> tuple[Any, int]:
-    """The model and the side of its images in pixels."""
-    if path.suffix == ".tflite":
-        return path, int(Runner(path).input_shape[1])
-    try:
-        model = keras.models.load_model(path)
-    except ValueError as error:
-        raise InputError(f"{path} is neither a .tflite nor a readable .keras file ({error}).") from error
-    return model, int(model.input_shape[1])
+    model = open_model(path)
+    data = run.data
+    data.require_labels("Evaluation")
+    model.require_outputs(data.classes, what=str(path))
+    return evaluate(model, _validation(run, model.resolution, images))
 
 
 def _validation(run: Run, resolution: int, images: int | None) -> Any:

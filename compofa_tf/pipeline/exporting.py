@@ -22,7 +22,7 @@ from compofa_tf.workdir import WorkDir
 _MEASUREMENTS = 3
 
 
-def export_models(run: Run, *, overwrite: bool = False) -> list[Artifact]:
+def export_models(run: Run, *, overwrite: bool = False, **allowed: bool) -> list[Artifact]:
     """Exports, executes and measures the best subnet within each budget of ``front.json``.
 
     A subnet whose measured latency breaks its budget is replaced by the next one of the front that is fast enough by
@@ -32,6 +32,7 @@ def export_models(run: Run, *, overwrite: bool = False) -> list[Artifact]:
       run: A run with a front. If its latencies are those of another device, or of other threads, than those that are
         measured here, nothing can be said about budgets: the best subnet is exported and ``within_budget`` is null.
       overwrite: Whether earlier exports may be replaced. They go when the new ones are there.
+      **allowed: ``allow_few_images`` and ``allow_disagreement`` of ``export_tflite``.
 
     Returns:
       The artifacts, one per budget and precision. Where no subnet tried kept the budget, those of the fastest tried,
@@ -45,14 +46,14 @@ def export_models(run: Run, *, overwrite: bool = False) -> list[Artifact]:
         before = set(run.model_files)
         files.refuse_to_replace(*before, overwrite=overwrite)
         front = Front.load(run.front_file, space=run.space)
-        artifacts = [artifact for budget_ms in front.budgets for artifact in export_for_budget(run, front, budget_ms)]
+        artifacts = [artifact for ms in front.budgets for artifact in export_for_budget(run, front, ms, **allowed)]
         written = {path for artifact in artifacts for path in (artifact.path, artifact.sidecar)}
         for stale in before - written:
             stale.unlink(missing_ok=True)
     return artifacts
 
 
-def export_for_budget(run: Run, front: Front, budget_ms: float) -> list[Artifact]:
+def export_for_budget(run: Run, front: Front, budget_ms: float, **allowed: bool) -> list[Artifact]:
     """Exports the first candidate whose measured latency keeps a budget, or the fastest of those tried."""
     candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
     judged = comparable(front, run)
@@ -62,7 +63,7 @@ def export_for_budget(run: Run, front: Front, budget_ms: float) -> list[Artifact
         candidate = next_candidate(candidates, tried, budget_ms, tries=run.recipe.deploy.tries if judged else 1)
         if candidate is None:
             return kept
-        made, measured_ms = _export(run, front, candidate, budget_ms)
+        made, measured_ms = _export(run, front, candidate, budget_ms, allowed)
         fastest = not tried or measured_ms < min(tried.values())
         _discard(kept if fastest else made)
         kept = made if fastest else kept
@@ -114,7 +115,9 @@ def over_budget(artifacts: Iterable[Artifact], workdir: WorkDir) -> str | None:
     )
 
 
-def _export(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> tuple[list[Artifact], float]:
+def _export(
+    run: Run, front: Front, candidate: Candidate, budget_ms: float, allowed: Mapping[str, bool]
+) -> tuple[list[Artifact], float]:
     """Exports one subnet in every precision; returns its artifacts and its latency in ms in that of the budget."""
     settings, arch = run.recipe.deploy, candidate.arch
     model = extract(run.calibrated(arch), arch)
@@ -128,6 +131,7 @@ def _export(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> t
             profile=run.space.profile,
             metadata=_metadata(run, front, candidate, budget_ms),
             overwrite=True,
+            **allowed,
         )
         for precision in dict.fromkeys((front.precision, *settings.precisions))
     }

@@ -24,6 +24,8 @@ def test_the_numbers_are_those_of_the_definition():
         mean_share_of_range=0.125,
         mean_output_steps=2.0,
         top1_agreement=0.5,
+        decisive_images=2,
+        decisive_agreement=0.5,
     )
     assert agreement.within(0.125) and not agreement.within(0.124)
 
@@ -31,6 +33,21 @@ def test_the_numbers_are_those_of_the_definition():
 def test_without_steps_and_without_a_range():
     agreement = compare(EXPECTED * 0, EXPECTED * 0 + 0.5, on="random images")
     assert (agreement.logits_range, agreement.mean_share_of_range, agreement.mean_output_steps) == (1.0, 0.5, None)
+
+
+@pytest.mark.parametrize(("tolerance", "images", "share"), [(0.2, 2, 0.5), (0.5, 1, 1.0), (0.8, 0, None)])
+def test_only_images_with_a_margin_above_the_tolerance_are_decisive(tolerance, images, share):
+    """Margins of 3 and 1 in a range of 4; the second image changes its class."""
+    found = EXPECTED.copy()
+    found[1] = [1.0, 3.0, 2.0]
+    agreement = compare(EXPECTED, found, on="random images", tolerance=tolerance)
+    assert (agreement.decisive_images, agreement.decisive_agreement) == (images, share)
+
+
+def test_an_older_record_without_decisive_images_is_read():
+    content = compare(EXPECTED, EXPECTED, on="random images").to_json()
+    del content["decisive_images"], content["decisive_agreement"]
+    assert Agreement.from_json(content).decisive_agreement is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -53,6 +70,8 @@ def test_it_survives_json_as_the_sidecar_has_it():
         "mean_share_of_range",
         "mean_output_steps",
         "top1_agreement",
+        "decisive_images",
+        "decisive_agreement",
     ]
 
 

@@ -234,7 +234,13 @@ def test_edgetpu_profile_needs_no_lowering(tmp_path):
         ({"precision": "int8", "calibrate_on": np.zeros((0, SIDE, SIDE, 3))}, "holds no images"),
         ({"precision": "int8", "calibrate_on": np.zeros((2, 16, 16, 3))}, r"must be \[count, 32, 32, 3\]"),
         ({"precision": "int8", "calibrate_on": np.full((2, SIDE, SIDE, 3), np.nan)}, "must be finite"),
+        ({"precision": "int8", "calibrate_on": images(7)}, r"from 7 images .*--allow-few-images"),
         ({"metadata": {"sha256": "x"}}, "metadata may not hold sha256"),
+        ({"metadata": {"labels": list("abcd")}}, r"name each of the 5 outputs\. Received: 4 labels"),
+        ({"metadata": {"labels": list("abcdef")}}, r"name each of the 5 outputs\. Received: 6 labels"),
+        ({"metadata": {"labels": ["a", "b\nc", "d", "e", "f"]}}, r"one line of text.*Received: 'b\\nc'"),
+        ({"metadata": {"labels": ["a", "", "d", "e", "f"]}}, r"one line of text.*Received: ''"),
+        ({"metadata": {"labels": list("abcda")}}, r"Each label names one class\. Received: 'a' for 2 outputs"),
         ({"metadata": {"x": object()}}, "metadata must be JSON-serialisable"),
         ({"metadata": {"x": float("nan")}}, "metadata must be JSON-serialisable"),
     ],
@@ -284,7 +290,51 @@ def test_a_file_is_parsed_once(model, tmp_path, monkeypatch):
 
 
 def test_nothing_is_printed(model, tmp_path, capfd):
-    export_tflite(model, tmp_path / "m.tflite", precision="int8", calibrate_on=images(8))
+    export_tflite(model, tmp_path / "m.tflite", precision="int8", calibrate_on=images(100))
     captured = capfd.readouterr()
     assert captured.out == ""
     assert captured.err == ""
+
+
+def test_few_calibration_images_are_told_and_hardly_any_must_be_allowed(model, tmp_path, capsys):
+    export_tflite(model, tmp_path / "m.tflite", precision="int8", calibrate_on=images(8))
+    assert capsys.readouterr().out == "Ranges of int8 come from 8 images only; 100 or more make a better model.\n"
+    few = {"calibrate_on": images(3), "allow_few_images": True}
+    artifact = export_tflite(model, tmp_path / "few.tflite", precision="int8", **few)
+    assert artifact.record["calibration_images"] == 3
+
+
+def test_images_to_calibrate_on_may_come_in_any_way(model, tmp_path):
+    """All the same hundred: an array, batches, a generator that is used up, and as the TFLite converter takes them."""
+    array = images(100)
+    ways = {
+        "array": array,
+        "list": [array[:60], array[60:]],
+        "dataset": tf.data.Dataset.from_tensor_slices(array).batch(30),
+        "generator": (array[i : i + 10] for i in range(0, 100, 10)),
+        "function": lambda: ([array[i : i + 1]] for i in range(100)),
+    }
+    found = {
+        name: export_tflite(model, tmp_path / f"{name}.tflite", precision="int8", calibrate_on=way).record
+        for name, way in ways.items()
+    }
+    assert {record["calibration_images"] for record in found.values()} == {100}
+    assert len({json.dumps(record["agreement"]) for record in found.values()}) == 1
+
+
+def test_another_class_for_images_that_the_model_is_sure_of(model, tmp_path, monkeypatch):
+    compared = export_module.compare
+
+    def turned(expected, found, **facts):
+        """A sure first class that the file puts second, by a hair: the mean difference stays small."""
+        sure = np.tile(np.asarray([4.0, 0.0, -4.0, 0.0, 0.0], np.float32), (len(expected), 1))
+        other = sure + np.asarray([-2.1, 2.1, 0.0, 0.0, 0.0], np.float32) * (np.arange(len(sure)) < 20)[:, None]
+        return compared(sure, other, **facts)
+
+    monkeypatch.setattr(export_module, "compare", turned)
+    asked = {"precision": "int8", "calibrate_on": images(100)}
+    with pytest.raises(InputError, match=r"another class .* for 31% of the 64 images .*--allow-disagreement"):
+        export_tflite(model, tmp_path / "m.tflite", **asked)
+    assert not list(tmp_path.iterdir())
+    artifact = export_tflite(model, tmp_path / "m.tflite", **asked, allow_disagreement=True)
+    assert artifact.record["agreement"]["decisive_agreement"] == 44 / 64

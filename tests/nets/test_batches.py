@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from compofa_tf.errors import InputError
-from compofa_tf.nets.batches import image_batches
+from compofa_tf.nets.batches import image_batches, repeatable
 
 X = np.random.default_rng(0).normal(size=(5, 8, 6, 3)).astype(np.float32)
 LABELS = np.arange(5)
@@ -51,3 +53,47 @@ def test_whole_numbers_become_floats():
 def test_other_images_are_refused(images, shape, message):
     with pytest.raises(InputError, match=message):
         list(image_batches(images, batch_size=2, shape=shape))
+
+
+def twice(images):
+    """The images of two passes."""
+    return [[np.concatenate(list(image_batches(images, batch_size=2)))] for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: X,
+        lambda: [X[:2], X[2:]],
+        lambda: (X[i : i + 1] for i in range(5)),
+        lambda: iter([(X, LABELS)]),
+        lambda: lambda: ([X[i : i + 1]] for i in range(5)),
+        lambda: tf.data.Dataset.from_generator(lambda: iter(X), output_signature=tf.TensorSpec((8, 6, 3))).batch(2),
+    ],
+    ids=["array", "list", "generator", "labelled iterator", "function", "dataset of a generator"],
+)
+def test_images_can_be_gone_through_again(make):
+    kept = repeatable(make())
+    for (found,) in twice(kept):
+        np.testing.assert_array_equal(found, X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: itertools.repeat(X),
+        lambda: lambda: itertools.repeat(X),
+        lambda: tf.data.Dataset.from_tensors(X).repeat(),
+    ],
+    ids=["iterator", "function", "dataset"],
+)
+def test_what_never_ends_is_cut_and_said_once(make, capsys):
+    kept = repeatable(make(), most=12)
+    assert [len(found) for (found,) in twice(kept)] == [15, 15]
+    assert capsys.readouterr().out.count("the first 15 are used, for nobody knows whether they end.") == 1
+
+
+def test_known_lengths_are_never_cut():
+    known = tf.data.Dataset.from_tensors(X).repeat(10)
+    assert repeatable(known, most=12) is known
+    assert repeatable(X, most=2) is X and repeatable(None) is None
