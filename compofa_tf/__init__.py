@@ -5,6 +5,7 @@ Importing this package does not import TensorFlow; the names that need it load i
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from compofa_tf._lazy import face
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from compofa_tf.training import losses as losses
     from compofa_tf.training import schedules as schedules
     from compofa_tf.training.loop import train as train
+
+# Before anything imports Keras: ~/.keras/keras.json may name another backend. What the environment says is kept.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 __getattr__, __dir__, __all__ = face(__name__)
 __all__ += ["__version__"]

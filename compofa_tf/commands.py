@@ -6,6 +6,7 @@ Paths only: nothing is read, so that any list of runs can say what to do with ea
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,10 @@ class Command:
         """
         where = shlex.quote(str(workdir.path))
         if "{recipe}" in self.words:
-            return f"compofa {self.words.format(recipe=where if resumed else 'NAME')} --workdir {where}"
+            path = str(workdir.path)
+            # A name alone would be that of a recipe.
+            recipe = shlex.quote(path if os.sep in path else f".{os.sep}{path}") if resumed else "NAME"
+            return f"compofa {self.words.format(recipe=recipe)} --workdir {where}"
         name, _, more = self.words.partition(" ")
         return f"compofa {name} {where} {more}".rstrip()
 

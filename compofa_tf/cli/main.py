@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -26,12 +27,15 @@ from compofa_tf.quiet import decoder_complaints_hidden
 _ORDER = ("training", "measuring", "searching", "exporting", "looking")
 """Modules in the order in which ``--help`` shows their commands; those of others come after them."""
 
+_SIGPIPE = 13
 _NO_COMMANDS = ("main", "options")
 
 
 def main() -> None:
     """Entry point of ``compofa``."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever else uses Keras here
+    _any_text()
     app.call_after_init(_warnings_only)
     app.run(run, flags_parser=parse)
 
@@ -65,11 +69,27 @@ def subcommands() -> Iterator[Subcommand]:
         yield from importlib.import_module(f"{cli.__name__}.{name}").COMMANDS
 
 
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _any_text() -> None:
+    """Lets names be printed that the encoding of the terminal lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(options: argparse.Namespace) -> int:
     """Runs a parsed command; returns the exit code. What a user can mend is one line on standard error."""
     try:
         with decoder_complaints_hidden():
             options.command(options)
+            _flush()
+    except BrokenPipeError:  # who reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + _SIGPIPE
     except (InputError, OSError) as error:
         if flags.FLAGS.verbosity > 0:
             traceback.print_exc()

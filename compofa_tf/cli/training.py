@@ -25,11 +25,12 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    named = options.recipe
-    if named.endswith(".json") or os.path.isdir(named):
+    named, recipes = options.recipe, later(__name__, "recipes")
+    # A name is a name, whatever lies beside you; what it hides is ./NAME.
+    if named not in recipes.names() and (named.endswith(".json") or os.path.isdir(named)):
         recipe = later(__name__, "recipes.recipe").Recipe.load(named)
     else:
-        recipe = later(__name__, "recipes").get(named)
+        recipe = recipes.get(named)
     recipe = recipe.override(assignments(options))
     import_tensorflow_quietly()
     later(__name__, "training.threads").share_cores_for_training()

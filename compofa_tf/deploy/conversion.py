@@ -52,6 +52,7 @@ def convert(
         raise InputError(
             f"{precision} needs calibrate_on: some hundred normalised training images, evaluation preprocessing."
         )
+    model = in_float32(model)
     module = _frozen(lower(model, target=targets.target_of(precision, profile)) if lowered else model)
     concrete = module.infer.get_concrete_function(tf.TensorSpec((1, *shape), tf.float32, name="images"))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
@@ -65,6 +66,29 @@ def convert(
         content = converter.convert()
     errors.reraise()
     return content
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Returns the model if it computes in float32 throughout, else a copy with the same weights that does.
+
+    Models trained under ``mixed_float16`` compute in float16, of which LiteRT has few operations.
+    """
+    if all(layer.compute_dtype in (None, "float32") for layer in _layers(model)):
+        return model
+
+    def converted(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=converted, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
 
 
 def _configure(converter: Any, precision: targets.Precision) -> None:

@@ -15,7 +15,7 @@ from compofa_tf import files
 from compofa_tf.deploy import flatbuffer, targets
 from compofa_tf.deploy.agreement import Agreement, compare
 from compofa_tf.deploy.artifact import OWN_FIELDS, Artifact, sidecar_of
-from compofa_tf.deploy.conversion import convert, images_of, input_shape
+from compofa_tf.deploy.conversion import convert, images_of, in_float32, input_shape
 from compofa_tf.deploy.flatbuffer import Contents, TensorInfo
 from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.errors import InputError
@@ -78,7 +78,7 @@ def export_tflite(
     _check_metadata(metadata)
     files.refuse_to_replace(target, sidecar_of(target), overwrite=overwrite)
     row = targets.PRECISIONS[precision]
-    calibrate_on = repeatable(calibrate_on)
+    model, calibrate_on = in_float32(model), repeatable(calibrate_on)
     count, images = _sample(calibrate_on, input_shape(model))
     if row.needs_images and calibrate_on is not None:
         _check_count(count, allow_few_images)

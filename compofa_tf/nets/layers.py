@@ -43,7 +43,7 @@ class _Elastic(keras.layers.Layer):
     """Seeded weights that differ from layer to layer and not from run to run."""
 
     def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})  # not what a global policy says
         self.seed = seed
 
     def _add_kernel(self, name: str, shape: Sequence[int | None], scale: float, mode: str, distribution: str) -> Any:
@@ -250,7 +250,7 @@ class ElasticBatchNormalization(keras.layers.Layer):
     """
 
     def __init__(self, *, epsilon: float = 1e-5, gamma_initializer: str = "ones", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         if not epsilon > 0:
             raise InputError(f"epsilon must be positive. Received: epsilon={epsilon!r}")
         self.epsilon, self.gamma_initializer = epsilon, gamma_initializer

@@ -60,7 +60,7 @@ class Supernet(keras.Model):
     """
 
     def __init__(self, space: Space, *, seed: int = 0, name: str = "supernet") -> None:
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self.space = space
         self.seed = seed
         self.only: Arch | None = None
