@@ -55,7 +55,7 @@ ABOVE_ITS_NEIGHBOURS = {"families"}
 """Folders that stand above the others of their line: ``space`` never imports ``families``."""
 
 TENSORFLOW: dict[str, set[str]] = {
-    "accuracy": {"evaluation", "measuring"},
+    "accuracy": {"evaluation", "measuring", "models"},
     "data": {"dataset", "images", "loading", "pipelines", "resizing", "tfds_images"},
     "deploy": {"conversion", "export", "lowering"},
     "latency": {"measuring"},
@@ -330,7 +330,16 @@ def test_no_module_is_longer_than_400_lines():
 
 
 TESTS = ROOT / "tests"
-TESTS_OF_THE_WHOLE = {"architecture", "fidelity", "golden", "packaging", "public_api", "readme", "where_to_put"}
+TESTS_OF_THE_WHOLE = {
+    "architecture",
+    "environment",
+    "fidelity",
+    "golden",
+    "packaging",
+    "public_api",
+    "readme",
+    "where_to_put",
+}
 GROUND = "ground"
 """The folder of tests of modules at the top."""
 OF_NO_FOLDER = {"conformance", "golden", GROUND}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 
 from compofa_tf._lazy import later
 from compofa_tf.cli.options import Subcommand, add_recipe_settings, tell
+from compofa_tf.errors import InputError
 from compofa_tf.progress import say
 from compofa_tf.quiet import import_tensorflow_quietly
 from compofa_tf.workdir import RUNS, runs_in
@@ -25,6 +27,24 @@ def list_runs(options: argparse.Namespace) -> None:
     for path, command in following.items():
         say(f"  {path:{max(map(len, following))}}  {command}")
     tell(next(iter(following.values())))
+
+
+def _classify(options: argparse.Namespace) -> None:
+    answers = later(__name__, "pipeline.classifying").classify(options.model, options.pictures, top=options.top)
+    refused = 0
+    for answer in answers:
+        refused += bool(answer.reason)
+        said = ", ".join(f"{label} {score:.1%}" for label, score in answer.scores) or f"not used: {answer.reason}"
+        say(f"{answer.picture}: {said}")
+    tell(f"compofa benchmark {shlex.quote(str(options.model))}")
+    if refused:
+        raise InputError(f"{refused} of {len(options.pictures)} pictures could not be used.")
+
+
+def _classify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite file of `compofa export`")
+    parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="classes to name of each; default: 3")
 
 
 def _space(options: argparse.Namespace) -> None:
@@ -76,6 +96,13 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 COMMANDS = (
+    Subcommand(
+        "classify",
+        "say what is on pictures, from an exported file alone",
+        f"compofa classify {RUNS}/photos/models/m.tflite photo.jpg",
+        _classify,
+        _classify_arguments,
+    ),
     Subcommand(
         "data",
         "look at a data set: what was understood, what is wrong with it",

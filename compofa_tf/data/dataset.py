@@ -179,7 +179,7 @@ class Data:
     def eval(self, *, resolution: int, batch_size: int, limit: int | None = None, role: str = "val") -> tf.data.Dataset:
         """Returns the validation images in fixed order, the last batch possibly smaller.
 
-        See ``pipelines.eval_geometry`` for the rule of resizing and cropping.
+        See ``inputs.eval_geometry`` for the rule of resizing and cropping.
 
         Args:
           resolution: Side in pixels.

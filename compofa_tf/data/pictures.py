@@ -116,6 +116,16 @@ def examine(content: bytes) -> Finding:
     return Finding(form, *size, orientation, whole and _is_direct(content, form), **known)
 
 
+def opened(content: bytes, *, upright: bool) -> Image.Image:
+    """Returns a picture that ``examine`` found usable, decoded to RGB, as viewers show it or as it is stored."""
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        if image.format in _JPEG:
+            image = Image.open(io.BytesIO(_ended(content)), formats=_FORMATS)
+        orientation = _orientation(image) if image.format != "TIFF" else 1
+        found = _scaled(image, image.size)
+    return _upright(found, orientation) if upright and orientation != 1 else found
+
+
 def prepare(content: bytes, *, side: int, upright: bool) -> bytes:
     """Returns a picture as TensorFlow reads it: a JPEG where it was one or is made smaller, else a PNG without loss.
 

@@ -14,14 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from compofa_tf.data.images import Images
+from compofa_tf.data.inputs import eval_geometry
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.resizing import crop_and_resize
 from compofa_tf.recipes.settings import DataSettings
 
-THUMBNAIL = 64
-"""Shorter side in pixels up to which the eval pipeline keeps the whole central square."""
-
-_CROP_FRACTION = 0.875
 _ASPECT = (3 / 4, 4 / 3)
 _TRIES = 10
 _LUMA = (0.299, 0.587, 0.114)
@@ -87,29 +84,6 @@ def eval_dataset(
     rows = (ids, whole, scales, shifts, images.labels[ids])
     dataset = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
     return dataset.map(batch, num_parallel_calls=_IN_FLIGHT, deterministic=True).prefetch(_IN_FLIGHT)
-
-
-def eval_geometry(heights: np.ndarray, widths: np.ndarray, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how images are scaled and shifted for evaluation at ``resolution``.
-
-    The usual ImageNet rule: the shorter side is resized to ``resolution / 0.875`` (rounded up) and the central square
-    is taken. Images whose shorter side is at most ``THUMBNAIL`` pixels (CIFAR, digits) have no margin to give away:
-    their shorter side is resized to ``resolution`` itself. The rule looks at the image alone, so that an image shows
-    the same part of itself at every resolution.
-
-    Args:
-      heights: int ``[n]``, pixels.
-      widths: int ``[n]``, pixels.
-      resolution: Side of the result in pixels.
-
-    Returns:
-      float32 ``[n, 2]`` factors (vertical, horizontal), and float32 ``[n, 2]`` shifts in pixels of the result.
-    """
-    sizes = np.stack([heights, widths], axis=1).astype(np.int64)
-    shorter = sizes.min(axis=1, keepdims=True)
-    target = np.where(shorter > THUMBNAIL, math.ceil(resolution / _CROP_FRACTION), resolution)
-    resized = sizes * target // shorter
-    return (resized / sizes).astype(np.float32), -np.round((resized - resolution) / 2).astype(np.float32)
 
 
 def random_crops(heights: tf.Tensor, widths: tf.Tensor, *, min_scale: float, seed: int, step: tf.Tensor) -> tf.Tensor:

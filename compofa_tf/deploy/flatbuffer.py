@@ -173,6 +173,16 @@ def append_files(model: bytes, files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def attached_files(model: str | os.PathLike[str] | bytes) -> dict[str, bytes]:
+    """Returns what ``append_files`` put into a model, by name; empty where nothing is attached."""
+    content, _ = _read(model)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return {}
+
+
 def _read(model: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     if isinstance(model, bytes):
         return model, "the given content"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import workdirs
+from PIL import Image
 from tiny import tiny_space
 
 from compofa_tf import families
@@ -59,6 +60,15 @@ COMMANDS = {
         told=" ms",
         fails="{run}/models/absent.tflite",
         why="absent.tflite",
+        required=True,
+        slow=True,
+    ),
+    "classify": Case(
+        "{model} {picture} --top 2",
+        "compofa benchmark {model}",
+        told="%",
+        fails="{model} {picture}",
+        why="m.tflite",
         required=True,
         slow=True,
     ),
@@ -199,8 +209,10 @@ def places(request, tmp_path):
     shutil.copytree(request.getfixturevalue("exported" if slow else "searched"), run)
     shutil.copytree(run, weights, ignore=shutil.ignore_patterns("accuracy", "latency", "front*", "models"))
     (model,) = run.glob("models/*.tflite")
-    new, checkpoint = tmp_path / "new", tmp_path / "small.pth"
-    return {"run": run, "model": model, "weights": weights, "new": new, "checkpoint": checkpoint}
+    new, checkpoint, picture = tmp_path / "new", tmp_path / "small.pth", tmp_path / "photo.png"
+    Image.new("L", (8, 8), 200).save(picture)
+    places = {"run": run, "model": model, "weights": weights, "new": new}
+    return {**places, "checkpoint": checkpoint, "picture": picture}
 
 
 def typed(name, words, places):

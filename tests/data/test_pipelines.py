@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from pictures import batches, take
 
-from compofa_tf.data import Data, images, pipelines
+from compofa_tf.data import Data, images, inputs, pipelines
 
 
 def with_settings(data: Data, **changes) -> Data:
@@ -99,7 +99,7 @@ def test_eval_resizes_the_shorter_side_and_takes_the_centre(photos):
     i = int(photos.val_ids[0])
     raw = images.decode(photos.images.contents[i]).numpy()
     height, width = raw.shape[:2]
-    assert min(height, width) > pipelines.THUMBNAIL
+    assert min(height, width) > inputs.THUMBNAIL
     shorter = min(height, width)
     resized = tf.image.resize(raw, [height * 56 // shorter, width * 56 // shorter], antialias=True).numpy()
     top, left = (round((size - resolution) / 2) for size in resized.shape[:2])
@@ -108,6 +108,6 @@ def test_eval_resizes_the_shorter_side_and_takes_the_centre(photos):
 
 
 def test_eval_keeps_the_whole_square_of_a_thumbnail():
-    scales, shifts = pipelines.eval_geometry(np.asarray([32, 64, 65, 300]), np.asarray([32, 128, 65, 400]), 28)
+    scales, shifts = inputs.eval_geometry(np.asarray([32, 64, 65, 300]), np.asarray([32, 128, 65, 400]), 28)
     np.testing.assert_allclose(scales, [[28 / 32] * 2, [28 / 64, 56 / 128], [32 / 65] * 2, [32 / 300, 42 / 400]])
     np.testing.assert_allclose(shifts, [[0, 0], [0, -14], [-2, -2], [-2, -7]])
