@@ -40,6 +40,34 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
+def paired_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of the difference of two shares that were observed on the same sample.
+
+    The adjusted Wald interval of D. G. Bonett and R. M. Price (Journal of Educational and Behavioral Statistics 37,
+    2012), which rests, as McNemar's test, on those observations alone in which the two differ: one is added to each of
+    their counts and two to the sample.
+
+    Args:
+      only_first: Observations in which the first succeeded and the second did not.
+      only_second: The other way round.
+      count: Size of the sample, at least 1.
+
+    Returns:
+      ``(low, high)`` of the first share minus the second, both in [-1, 1].
+
+    Raises:
+      InputError: For counts that do not fit together.
+    """
+    if min(only_first, only_second) < 0 or count < max(1, only_first + only_second):
+        raise InputError(
+            f"Counts of a paired comparison must fit into the sample. Received: {only_first}, {only_second} of {count}"
+        )
+    first, second = (only_first + 1) / (count + 2), (only_second + 1) / (count + 2)
+    difference = first - second
+    half = NORMAL_95 * math.sqrt((first + second - difference**2) / (count + 2))
+    return max(-1.0, difference - half), min(1.0, difference + half)
+
+
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Returns Spearman's rank correlation in [-1, 1]; ties get average ranks, and a constant list correlates by 0.
 

@@ -17,6 +17,9 @@ from compofa_tf.nets.supernet import Supernet
 from compofa_tf.space import Arch
 from compofa_tf.statistics import wilson_interval
 
+LAST = 255
+"""The place of a label that comes so late or later, or whose scores are not numbers."""
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -63,8 +66,21 @@ def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, th
     Raises:
       InputError: If the model is of no known kind, a label has no output, or there are no images.
     """
+    return accuracy_of(evaluate_each(model, dataset, arch=arch, threads=threads))
+
+
+def accuracy_of(ranks: np.ndarray) -> Accuracy:
+    """Returns the accuracy that the places of the labels (``ranks_of``) make."""
+    first, among_five, count = (int(number) for number in count_correct(ranks))
+    if not count:
+        raise InputError("Evaluation needs at least one image. Received: an empty dataset")
+    return Accuracy(first / count, among_five / count, count)
+
+
+def evaluate_each(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1) -> np.ndarray:
+    """Returns at which place the label of each image came (``ranks_of``), in their order; see ``evaluate``."""
     predict = _predictor(model, arch, threads)
-    counts = np.zeros(3, np.int64)
+    ranks = [np.zeros(0, np.uint8)]
     for images, labels in dataset:
         logits, own = np.asarray(predict(images)), np.asarray(labels)
         if len(own) and own.max() >= logits.shape[-1]:
@@ -72,10 +88,8 @@ def evaluate(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, th
                 f"The model has {logits.shape[-1]} outputs, and the data has a label {own.max()}; evaluate it on data "
                 "with its own classes."
             )
-        counts += count_correct(logits, own)
-    if not counts[2]:
-        raise InputError("Evaluation needs at least one image. Received: an empty dataset")
-    return Accuracy(counts[0] / counts[2], counts[1] / counts[2], int(counts[2]))
+        ranks.append(ranks_of(logits, own))
+    return np.concatenate(ranks)
 
 
 def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], Any]:
@@ -95,12 +109,17 @@ def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], A
     return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
 
-def count_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns how many labels came first, came among the first five, and there are: int64 ``[3]``.
+def ranks_of(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns at which place the label of each image came: uint8 ``[count]``, 0 for the first, 255 for that and behind.
 
-    A label that shares its score with others ranks behind all of them, so that a constant output earns nothing.
+    A label that shares its score with others ranks behind all of them, so that a constant output earns nothing; where a
+    score is not finite the label comes last.
     """
     own = np.take_along_axis(logits, labels[:, None], axis=1)
-    rank = (logits >= own).sum(axis=1) - 1
-    finite = np.isfinite(logits).all(axis=1)
-    return np.array([(finite & (rank < 1)).sum(), (finite & (rank < 5)).sum(), len(labels)], np.int64)
+    rank = np.minimum((logits >= own).sum(axis=1) - 1, LAST)
+    return np.where(np.isfinite(logits).all(axis=1), rank, LAST).astype(np.uint8)
+
+
+def count_correct(ranks: np.ndarray) -> np.ndarray:
+    """Returns how many labels came first, came among the first five, and there are: int64 ``[3]``."""
+    return np.array([(ranks < 1).sum(), (ranks < 5).sum(), len(ranks)], np.int64)

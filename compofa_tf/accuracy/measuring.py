@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from compofa_tf.accuracy.evaluation import count_correct
+from compofa_tf.accuracy.evaluation import ranks_of
 from compofa_tf.data.dataset import Data
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.space import Arch
@@ -44,8 +44,8 @@ def measure(
       batch_size: Images per step.
 
     Yields:
-      Each subnet, those of the lowest resolution first, with int64 ``[3]``: labels that came first, labels among the
-      first five, images (``count_correct``).
+      Each subnet, those of the lowest resolution first, with uint8 ``[images]``: at which place the label of each image
+      came (``ranks_of``), in the order of ``Data.eval``.
     """
     segments = _segments(net)
     in_order = sorted(set(archs), key=lambda arch: (arch.resolution, *net.space.encode(arch).tolist()))
@@ -116,14 +116,14 @@ class _Measurer:
         self.calibration, self.evaluation = list(calibration), list(evaluation)
 
     def measure(self, archs: Sequence[Arch]) -> Iterator[tuple[Arch, np.ndarray]]:
-        """Yields each subnet with its counts; those that begin alike should follow each other."""
-        totals = {arch: np.zeros(3, np.int64) for arch in archs}
+        """Yields each subnet with the places of the labels; those that begin alike should follow each other."""
+        found: dict[Arch, list[np.ndarray]] = {arch: [] for arch in archs}
         chunks = self._chunks(archs[0].resolution)
         for number, chunk in enumerate(chunks, start=1):
-            for arch, counts in self._measure(archs, chunk):
-                totals[arch] += counts
+            for arch, ranks in self._measure(archs, chunk):
+                found[arch].append(ranks)
                 if number == len(chunks):
-                    yield arch, totals[arch]
+                    yield arch, np.concatenate(found.pop(arch))
 
     def _chunks(self, resolution: int) -> list[list[_Batch]]:
         """Splits the evaluation batches so that the maps kept for one chunk stay within a few GiB."""
@@ -143,8 +143,8 @@ class _Measurer:
             del levels[shared:]
             for segment, choices in zip(self.segments[shared - 1 :], path[shared - 1 :]):
                 levels.append(self._advance(segment, choices, tf.constant(code), levels[-1]))
-            counts = [count_correct(np.asarray(z), np.asarray(y)) for z, (_, y) in zip(levels[-1].validation, chunk)]
-            yield arch, np.sum(counts, axis=0)
+            ranks = [ranks_of(np.asarray(z), np.asarray(y)) for z, (_, y) in zip(levels[-1].validation, chunk)]
+            yield arch, np.concatenate(ranks)
 
     def _advance(self, segment: _Segment, choices: tuple[int, ...], code: tf.Tensor, before: _Level) -> _Level:
         seen = 0

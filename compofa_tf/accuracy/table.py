@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from compofa_tf import families, files
 from compofa_tf._lazy import later
+from compofa_tf.accuracy.answers import Answers, beside
 from compofa_tf.errors import InputError
 from compofa_tf.progress import progress_bar, say
 from compofa_tf.space import Arch, Space
@@ -155,6 +157,12 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         """Writes the table atomically: ``path`` holds the old table or the whole new one, never a part."""
         files.write_json(path, self.to_json(), kind=KIND, recipe_hash=self.recipe_hash, overwrite=overwrite)
 
+    def _save_with(self, answers: Answers | None, path: str | os.PathLike[str]) -> None:
+        """Writes first which pictures were answered rightly, then the table: what the table has, the answers have."""
+        if answers is not None:
+            answers.save(beside(path))
+        self.save(path)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, space: Space | None = None) -> AccuracyTable:
         """Reads a file of ``save``.
@@ -274,19 +282,32 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         measured = later(__name__, "accuracy.measuring").measure(
             net, todo, data, images=images, calibration_images=calibration_images, batch_size=batch_size
         )
+        answers = _answers_beside(path)
         with progress_bar(total=len(wanted), initial=len(wanted) - len(todo), desc="accuracy", shown=progress) as bar:
             saved = time.monotonic()
-            for arch, (first, among_five, count) in measured:
-                table.add(AccuracyRecord(arch, float(first / count), float(among_five / count), int(count)))
+            for arch, ranks in measured:
+                count = len(ranks)
+                table.add(AccuracyRecord(arch, float((ranks < 1).mean()), float((ranks < 5).mean()), count))
+                answers = answers or Answers(count)
+                answers.add(net.space.id(arch), ranks < 1)
                 bar.update()
                 if path is not None and time.monotonic() - saved > _SAVED_EVERY_S:
-                    table.save(path)
+                    table._save_with(answers, path)
                     saved = time.monotonic()
         if path is not None and (todo or not Path(path).exists()):
-            table.save(path)
+            table._save_with(answers, path)
         if progress:
             say(f"Accuracy of {len(table)} of {table.total} subnets x resolutions on {data.name}.")
         return table
+
+
+def _answers_beside(path: str | os.PathLike[str] | None) -> Answers | None:
+    """The answers of a table that is continued; None where there are none, or they are damaged."""
+    if path is None or not Path(path).exists() or not beside(path).exists():
+        return None
+    with contextlib.suppress(InputError):
+        return Answers.load(beside(path))
+    return None
 
 
 def _all_of(space: Space, resolutions: Sequence[int] | None) -> Iterator[Arch]:

@@ -47,6 +47,8 @@ def _tell_front(front: Any) -> None:
     say(f"budget ms  predicted ms  {top1}  subnet")
     for budget_ms, best in front.chosen.items():
         say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:{len(top1)}.2%}  {best.id}")
+    for line in front.doubts:
+        say(line)
 
 
 def _search_arguments(parser: argparse.ArgumentParser) -> None:

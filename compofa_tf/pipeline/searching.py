@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from compofa_tf import files
+from compofa_tf.accuracy.answers import Answers, beside
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.pipeline import sources
 from compofa_tf.pipeline.run import Run
+from compofa_tf.searches.evidence import evidence_of
 from compofa_tf.searches.evolution import Evolution
 from compofa_tf.searches.exact import MOST_ENUMERATED, search
 from compofa_tf.searches.front import Front
@@ -62,4 +65,14 @@ def _searched(run: Run, budgets_ms: Sequence[float], accuracy: str, latency: str
         archs=archs,
         evolution=Evolution(seed=seed) if large else None,
     )
-    return replace(front, recipe_hash=recipe.hash)
+    return replace(front, recipe_hash=recipe.hash, evidence=_evidence(run, front))
+
+
+def _evidence(run: Run, front: Front) -> dict[str, Any]:
+    """How far the accuracies can be believed, where it is known which pictures each subnet answered rightly."""
+    path = beside(run.accuracy_file)
+    if front.predicted or not path.exists():
+        return {}
+    answers = Answers.load(path)
+    known = all(candidate.id in answers and candidate.count == answers.count for candidate in front.candidates)
+    return evidence_of(front, answers) if known else {}

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,7 @@ class Front:
       accuracy: What the accuracy table was measured on: data, split, images, calibration images.
       recipe_hash: ``Recipe.hash`` of the run, if any.
       examined: How many were looked at; all candidates when absent.
+      evidence: How far the accuracies can be believed (``searches.evidence``); empty where nobody asked.
     """
 
     space: Space
@@ -96,6 +97,7 @@ class Front:
     accuracy: dict[str, Any]
     recipe_hash: str | None = None
     examined: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Puts candidates and budgets into order and rejects impossible budgets."""
@@ -132,7 +134,21 @@ class Front:
             interval = [] if self.predicted else [f"{low:.1%} to {high:.1%}"]
             budgets = ", ".join(f"{ms:g} ms" for ms, chosen in self.chosen.items() if chosen == point)
             rows.append([point.id, f"{point.top1:.1%}", *interval, f"{point.predicted_ms:#.4g}".rstrip("."), budgets])
-        return "\n".join([head, *aligned(rows, "<" + ">" * (len(rows[0]) - 2) + "<")])
+        return "\n".join([head, *aligned(rows, "<" + ">" * (len(rows[0]) - 2) + "<"), *self.doubts])
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the pictures that chose do not show, a line each; empty where that is not known."""
+        alike = self.evidence.get("no_better_than", {})
+        lines = [f"These pictures do not show that {name} is better than {other}." for name, other in alike.items()]
+        optimism = self.evidence.get("optimism", {})
+        if optimism:
+            listed = ", ".join(f"{100 * value:.1f} within {budget} ms" for budget, value in optimism.items())
+            lines.append(
+                f"Chosen on the {self.evidence['pictures']:,} pictures that they are measured on, which makes top-1 "
+                f"too good by about this many points: {listed}."
+            )
+        return lines
 
     @functools.cached_property
     def points(self) -> tuple[Candidate, ...]:
@@ -232,6 +248,7 @@ class Front:
             "budgets_ms": list(self.budgets),
             "chosen": chosen,
             "points": [point.to_json() for point in self.points],
+            **({"evidence": self.evidence} if self.evidence else {}),
             "family": family,
         }
 
@@ -270,6 +287,7 @@ class Front:
             accuracy=content["accuracy"],
             recipe_hash=content["recipe_hash"],
             examined=content["covered"].get("predicted"),
+            evidence=content.get("evidence", {}),
         )
         stated = [point["id"] for point in content["points"]], [choice["id"] for choice in content["chosen"]]
         if stated != ([point.id for point in front], [choice.id for choice in front.chosen.values()]):

@@ -26,18 +26,18 @@ def test_shared_prefixes_give_the_numbers_of_measuring_each_alone(monkeypatch, f
     found = dict(measuring.measure(net, [*archs, archs[0]], fake_data, **SETTINGS))
     assert sorted(arch.resolution for arch in archs) == [arch.resolution for arch in found]
     assert found.keys() == set(archs)
-    for arch, counts in found.items():
+    for arch, ranks in found.items():
         pipelines = {"resolution": arch.resolution, "batch_size": 16}
         subnet.calibrate(net, arch, fake_data.calibration(**pipelines, count=40))
         alone = evaluation.evaluate(net, fake_data.eval(**pipelines, limit=50), arch=arch)
-        assert counts.tolist() == [round(alone.top1 * 50), round(alone.top5 * 50), 50]
+        assert evaluation.accuracy_of(ranks) == alone
 
 
 def test_without_calibration_images_the_stored_statistics_are_used_and_kept(net, fake_data):
     arch, before = net.space.largest(16), net.get_state()
-    ((_, counts),) = measuring.measure(net, [arch], fake_data, images=50, calibration_images=0, batch_size=16)
+    ((_, ranks),) = measuring.measure(net, [arch], fake_data, images=50, calibration_images=0, batch_size=16)
     alone = evaluation.evaluate(net, fake_data.eval(resolution=16, batch_size=16, limit=50), arch=arch)
-    assert counts[0] == round(alone.top1 * 50)
+    assert evaluation.accuracy_of(ranks) == alone
     after = net.get_state()
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

@@ -12,14 +12,18 @@ from compofa_tf.errors import InputError
 from compofa_tf.nets import subnet
 
 
+def counted(logits, labels):
+    return evaluation.count_correct(evaluation.ranks_of(logits, labels)).tolist()
+
+
 def test_counts_agree_with_ranks_by_hand():
     logits = np.array([[3.0, 2, 1, 0, -1, -2], [0, 1, 2, 3, 4, 5], [0, 5, 4, 3, 2, 1]], np.float32)
-    assert evaluation.count_correct(logits, np.array([0, 0, 5])).tolist() == [1, 2, 3]
+    assert counted(logits, np.array([0, 0, 5])) == [1, 2, 3]
 
 
 def test_constant_and_non_finite_outputs_earn_nothing():
-    assert evaluation.count_correct(np.zeros((4, 3), np.float32), np.zeros(4, int)).tolist() == [0, 4, 4]
-    assert evaluation.count_correct(np.full((2, 3), np.nan, np.float32), np.zeros(2, int)).tolist() == [0, 0, 2]
+    assert counted(np.zeros((4, 3), np.float32), np.zeros(4, int)) == [0, 4, 4]
+    assert counted(np.full((2, 3), np.nan, np.float32), np.zeros(2, int)) == [0, 0, 2]
 
 
 def test_supernet_and_extracted_model_have_the_same_accuracy(net, fake_data):
