@@ -75,6 +75,7 @@ def fake_artifact(candidate, table, budget_ms, rng):
         "macs": macs,
         "agreement": {"images": 64, "top1_agreement": 63 / 64},
         "accuracy": {"top1": top1, "top5": 0.98, "count": VAL_IMAGES, "low": low, "high": high},
+        "test_accuracy": {"top1": top1 - 0.01, "top5": 0.97, "count": 10_000, "low": low - 0.01, "high": high - 0.01},
         "float_accuracy": {"top1": candidate.top1, "top5": 0.98, "count": VAL_IMAGES},
         "latency": {
             "predicted_ms": predicted,

@@ -162,14 +162,18 @@ class Data:
             seed=seed,
         )
 
-    def ids_of(self, role: str) -> np.ndarray:
+    def ids_of(self, role: str, *, some: bool = True) -> np.ndarray:
         """Returns the positions of the images of a role, ``"train"``, ``"val"`` or ``"test"``.
 
+        Args:
+          role: The role.
+          some: Whether it is an error if there are none, as of a test that nobody set aside.
+
         Raises:
-          InputError: If there are none, as of a test that nobody set aside.
+          InputError: If there must be some.
         """
         ids = self._ids[role]
-        if not len(ids):
+        if some and not len(ids):
             raise InputError(
                 f"There are no {role} images; give data with a {role} split, or set data.{role}_fraction before "
                 f"training. Received: {self.name!r}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from compofa_tf import commands, files
-from compofa_tf.accuracy.evaluation import evaluate
+from compofa_tf.accuracy.evaluation import accuracy_of, evaluate_each
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.export import export_tflite
 from compofa_tf.deploy.targets import PRECISIONS
@@ -17,6 +19,7 @@ from compofa_tf.pipeline.run import Run
 from compofa_tf.progress import say
 from compofa_tf.searches.front import Candidate, Front
 from compofa_tf.space import cost
+from compofa_tf.statistics import paired_interval
 from compofa_tf.workdir import WorkDir
 
 _MEASUREMENTS = 3
@@ -135,6 +138,7 @@ def _export(
         )
         for precision in dict.fromkeys((front.precision, *settings.precisions))
     }
+    answered = _answered(run, model, arch.resolution)
     judged = comparable(front, run)
     rows = {
         precision: _measure(run, artifact, budget_ms if judged and precision == front.precision else None)
@@ -144,10 +148,9 @@ def _export(
     within_budget = measured_ms <= budget_ms if judged else None
     for precision, artifact in artifacts.items():
         latency = {"predicted_ms": _predicted_ms(run, candidate, precision), "measured": rows[precision].to_json()}
-        facts = _accuracy(run, artifact, arch.resolution)
+        facts = _accuracy(run, artifact, answered, arch.resolution)
         artifact.update(**facts, latency=latency, within_budget=within_budget)
-        top1 = f"top-1 {facts['accuracy']['top1']:.2%}" if facts["accuracy"] else "accuracy not measured"
-        say(f"{artifact.path.name}: {rows[precision].ms:.3g} ms, {top1}")
+        say(f"{artifact.path.name}: {rows[precision].ms:.3g} ms, {_in_words(facts)}")
     return list(artifacts.values()), measured_ms
 
 
@@ -169,14 +172,52 @@ def _predicted_ms(run: Run, candidate: Candidate, precision: str) -> float | Non
     return table.predict(candidate.arch) if table.covers(candidate.arch) else None
 
 
-def _accuracy(run: Run, artifact: Artifact, resolution: int) -> dict[str, Any]:
-    """Accuracy of the file on the validation images, or null and why."""
+def _answered(run: Run, model: Any, resolution: int) -> dict[str, np.ndarray]:
+    """At which place the Keras model has the label of each picture that chose and, if there are some, that judges."""
+    data = run.data
+    roles = [role for role in ("val", "test") if data.labelled and len(data.ids_of(role, some=False))]
+    return {role: evaluate_each(model, _pictures(run, role, resolution)) for role in roles}
+
+
+def _pictures(run: Run, role: str, resolution: int) -> Any:
+    return run.data.eval(resolution=resolution, batch_size=run.recipe.accuracy.batch_size, role=role)
+
+
+def _accuracy(run: Run, artifact: Artifact, answered: Mapping[str, np.ndarray], resolution: int) -> dict[str, Any]:
+    """Accuracy of the file on the pictures that chose it and on those that judge, each beside the Keras model's.
+
+    Where there are none it is null, with the reason.
+    """
     data = run.data
     if not data.labelled:
         reason = f"{run.recipe.data.source} has no classes"
         return {"accuracy": None, "accuracy_not_measured": reason}
-    validation = data.eval(resolution=resolution, batch_size=run.recipe.accuracy.batch_size)
-    return {"accuracy": {**evaluate(artifact.path, validation).to_json(), "data": data.name, "split": "val"}}
+    found: dict[str, Any] = {
+        "test_accuracy": None,
+        "test_accuracy_not_measured": "there are no test pictures: accuracy is of those that chose the model",
+    }
+    for role, expected in answered.items():
+        ranks = evaluate_each(artifact.path, _pictures(run, role, resolution))
+        facts = {"data": data.name, "split": role, "against_float": _paired(ranks < 1, expected < 1)}
+        found["accuracy" if role == "val" else "test_accuracy"] = {**accuracy_of(ranks).to_json(), **facts}
+    if found["test_accuracy"]:
+        del found["test_accuracy_not_measured"]
+    return found
+
+
+def _paired(file: np.ndarray, model: np.ndarray) -> dict[str, float | int]:
+    """How much more accurate a file is than its Keras model, on the same pictures, with the 95 % interval of that."""
+    only_file, only_model = int((file & ~model).sum()), int((~file & model).sum())
+    low, high = paired_interval(only_file, only_model, len(file))
+    difference = (only_file - only_model) / len(file)
+    return {"difference": difference, "low": low, "high": high, "only_file": only_file, "only_float": only_model}
+
+
+def _in_words(facts: Mapping[str, Any]) -> str:
+    if not facts["accuracy"]:
+        return "accuracy not measured"
+    judged = f", test {facts['test_accuracy']['top1']:.2%}" if facts["test_accuracy"] else ""
+    return f"top-1 val {facts['accuracy']['top1']:.2%}{judged}"
 
 
 def _metadata(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> dict[str, Any]:

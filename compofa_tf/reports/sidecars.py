@@ -77,6 +77,26 @@ class Sidecar:
         return number(self.content, "accuracy", "count")
 
     @property
+    def test_top1(self) -> float | None:
+        """Measured top-1 accuracy of the file on pictures that did not choose it, in [0, 1]."""
+        return number(self.content, "test_accuracy", "top1")
+
+    @property
+    def test_low(self) -> float | None:
+        """Lower end of the 95 % interval of ``test_top1``."""
+        return number(self.content, "test_accuracy", "low")
+
+    @property
+    def test_high(self) -> float | None:
+        """Upper end of the 95 % interval of ``test_top1``."""
+        return number(self.content, "test_accuracy", "high")
+
+    @property
+    def test_images(self) -> float | None:
+        """Images behind ``test_top1``."""
+        return number(self.content, "test_accuracy", "count")
+
+    @property
     def accuracy_not_measured(self) -> Any:
         """Why there is no ``top1``."""
         return value(self.content, "accuracy_not_measured")

@@ -66,7 +66,10 @@ def grouped_conditions(material: Material) -> list[tuple[str, Facts]]:
     for sidecar in material.sidecars:
         text = _conditions(sidecar.benchmark) or "latency not measured"
         if sidecar.images is not None:
-            text += f"; accuracy on {sidecar.images:,} images"
+            text += f"; accuracy on {sidecar.images:,} val images"
+            text += (
+                f", test on {sidecar.test_images:,}" if sidecar.test_images is not None else ", which chose the model"
+            )
         elif sidecar.accuracy_not_measured:
             text += f"; accuracy not measured: {sidecar.accuracy_not_measured}"
         groups.setdefault(text, []).append((sidecar.file, _agreement(sidecar)))
