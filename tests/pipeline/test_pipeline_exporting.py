@@ -71,7 +71,7 @@ class Exports:
         self.slower, self.tried = iter(slower), []
         monkeypatch.setattr(exporting, "_export", self.export)
 
-    def export(self, run, front, candidate, budget_ms):
+    def export(self, run, front, candidate, budget_ms, allowed):
         self.tried.append(candidate.id)
         ms = candidate.predicted_ms * next(self.slower)
         judged = comparable(front, run)
@@ -171,13 +171,22 @@ def test_commands_after_training_run_on_real_digits(tmp_path, capsys):
     assert len(table) == 6
     measure_latency(run)
     front = find_front(run, budgets_ms=(1e3,))
+    assert front.evidence["pictures"] == 40 and set(front.evidence["optimism"]) == {"1000"}
+    # Some of the pictures that chose judge in the place of a test split; what is written is looked at below.
+    run.data.__dict__["test_ids"] = run.data.val_ids[:100]
     artifacts = export_models(run)
     assert [artifact.precision for artifact in artifacts] == ["int8", "float32"]
     for artifact in artifacts:
         record = json.loads(artifact.sidecar.read_text())
         assert record["arch"]["id"] == front.best(1e3).id
         assert record["labels"] == workdirs.LABELS and record["normalization"]["mean"] == [0.5, 0.5, 0.5]
-        assert record["accuracy"]["count"] == 359
+        assert (record["accuracy"]["count"], record["accuracy"]["split"]) == (359, "val")
+        assert (record["test_accuracy"]["count"], record["test_accuracy"]["split"]) == (100, "test")
+        assert "test_accuracy_not_measured" not in record
+        for found in (record["accuracy"], record["test_accuracy"]):
+            against = found["against_float"]
+            assert against["low"] <= against["difference"] <= against["high"]
+            assert against["only_file"] + against["only_float"] <= found["count"]
         assert record["latency"]["measured"]["ms"] > 0 and record["within_budget"]
     int8 = json.loads(artifacts[0].sidecar.read_text())
     assert int8["latency"]["predicted_ms"] > 0

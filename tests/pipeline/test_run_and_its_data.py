@@ -20,6 +20,9 @@ from compofa_tf.training.loop import train
 
 COLOURS = {"daisy": (220, 200, 30), "rose": (200, 30, 60), "tulip": (120, 40, 200)}
 
+SHORT = RECIPE.override(["teacher.epochs=0", "teacher.warmup_epochs=0", "train.kd_ratio=0", "train.epochs=2"])
+"""One phase of two epochs of four steps."""
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -34,8 +37,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(families, "get", lambda name, **settings: tiny_space(**settings))
         patch.chdir(root)
-        recipe = RECIPE.override(["data.source=folder:flowers", "data.saturation=0", "data.brightness=0"])
-        train(recipe, workdir=root / "run", log=nothing)
+        train(SHORT.override(["data.source=folder:flowers"]), workdir=root / "run", log=nothing)
     return root
 
 
@@ -122,9 +124,7 @@ def test_a_picture_that_vanishes_during_training_is_replaced_and_named_once(plac
             (place / "flowers" / "rose" / "05.png").unlink()
             (place / "flowers" / "tulip" / "07.png").write_bytes(b"torn")
 
-    recipe = Run(place / "run").recipe.override(
-        [f"data.source=folder:{place / 'flowers'}", "data.max_bad_share=0.1", "train.epochs=2"]
-    )
+    recipe = Run(place / "run").recipe.override([f"data.source=folder:{place / 'flowers'}", "data.max_bad_share=0.1"])
     train(recipe, workdir=place / "other", log=log)
     named = [line for line in said if line.startswith("Replaced by the next picture")]
     assert sorted(named) == [
@@ -140,10 +140,12 @@ def test_too_many_lost_pictures_stop_with_a_checkpoint_and_the_run_goes_on_later
 
     def log(line):
         said.append(line)
-        if line.startswith("teacher epoch 1/"):
+        if line.startswith("train epoch 1/"):
             (place / "flowers" / "rose").rename(place / "rose")
 
-    recipe = Run(place / "run").recipe.override([f"data.source=folder:{place / 'flowers'}", "data.max_bad_share=0.05"])
+    # Of the next steps some batches are made already.
+    changes = [f"data.source=folder:{place / 'flowers'}", "data.max_bad_share=0.05", "train.epochs=4"]
+    recipe = Run(place / "run").recipe.override(changes)
     with pytest.raises(InputError, match=r"can no longer be read, more than the 5\.0%.*rose/.*bring them back"):
         train(recipe, workdir=place / "other", log=log)
     assert list((place / "other" / "checkpoints").glob("step-*.npz"))

@@ -57,7 +57,8 @@ def test_report_says_what_was_trained_and_how_it_was_measured(finished):
         "runtime LiteRT 2.3.0, XNNPACK", "runs 300 per piece", "24 whole subnets", "images/s (median)",
         "same class as the Keras model on 98.4 % of 64 images",
         "host, AMD EPYC, XNNPACK, threads: 1, 200 runs, after 20 warm-up runs, LiteRT 2.3.0, 2026-11-22;",
-        "accuracy on 5,000 val images, test on 10,000", "95 %, Wilson score", "compofa_tf 0", "numpy 2", "compofa benchmark", "largest",
+        "accuracy on 5,000 val images, test on 10,000",
+        "95 %, Wilson score", "compofa_tf 0", "numpy 2", "compofa benchmark", "largest",
         "smallest",
     ):  # fmt: skip
         assert part in text, part

@@ -119,7 +119,12 @@ def test_run_writes_what_it_promises(finished):
 
 def test_plan_is_said_before_the_start(finished):
     text = "\n".join(finished[2])
-    for part in (RECIPE.hash, "4 subnets", "32 training, 5 validation images, 3 classes", "Batches of 8 at 12, 16 px"):
+    for part in (
+        RECIPE.hash,
+        "4 subnets",
+        "3 classes, 32 training, 5 validation pictures",
+        "Batches of 8 at 12, 16 px",
+    ):
         assert part in text
     assert "teacher: 2 epochs, 8 steps, largest network" in text
     assert "train: 3 epochs, 12 steps, 2 subnets per step, learning rate up to 0.03125" in text
