@@ -78,7 +78,7 @@ LATER: dict[str, tuple[str, ...]] = {
     "data.sources": ("data.tfds_images",),
     "latency.table": ("latency.measuring",),
     "pipeline.demo": ("pipeline.exporting", "pipeline.training"),
-    "pipeline.run": ("data", "nets.subnet", "nets.supernet"),
+    "pipeline.run": ("data", "data.survey", "nets.subnet", "nets.supernet"),
     "published.recognition": ("nets.supernet",),
 }
 """Modules that a light module loads inside a function, by the name of that module: ``later`` refuses all others."""

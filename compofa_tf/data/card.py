@@ -8,13 +8,34 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compofa_tf import files
 from compofa_tf.data.listing import ROLES
-from compofa_tf.data.survey import Survey
 from compofa_tf.errors import InputError
 
+if TYPE_CHECKING:
+    from compofa_tf.data.survey import Survey
+
+KINDS_ON_DISK = ("folder", "csv", "images")
+"""Kinds of sources whose names are followed by a path."""
+
 _NAMED = 5
+
+
+def located(source: str, relative_to: str | None) -> str:
+    """Returns a source with a relative path made absolute: as seen from a folder if it is there, else from here.
+
+    Args:
+      source: A source.
+      relative_to: The folder that the path was relative to when it was written down; None where nobody knows.
+    """
+    kind, _, rest = source.partition(":")
+    if kind not in KINDS_ON_DISK:
+        return source
+    path = Path(rest).expanduser()
+    then = path if relative_to is None else Path(relative_to) / path
+    return f"{kind}:{then if then.exists() else path}"
 
 
 @dataclass(frozen=True)

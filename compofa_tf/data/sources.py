@@ -110,21 +110,6 @@ def find(source: str, settings: DataSettings, *, workdir: Path | None = None) ->
     return listing, checking.check(listing, home=workdir)
 
 
-def located(source: str, relative_to: str | None) -> str:
-    """Returns a source with a relative path made absolute: as seen from a folder if it is there, else from here.
-
-    Args:
-      source: A source.
-      relative_to: The folder that the path was relative to when it was written down; None where nobody knows.
-    """
-    kind, _, rest = source.partition(":")
-    if kind not in SOURCES or not SOURCES[kind].form.endswith((":PATH", ":FILE")):
-        return source
-    path = Path(rest).expanduser()
-    then = path if relative_to is None else Path(relative_to) / path
-    return f"{kind}:{then if then.exists() else path}"
-
-
 def _hint(source: str) -> str:
     *first, last = (f'"{row.form}"' for row in SOURCES.values())
     path = Path(source).expanduser()

@@ -13,9 +13,7 @@ from typing import Any
 from compofa_tf import commands, families, files
 from compofa_tf._lazy import later
 from compofa_tf.accuracy.table import MOST_MEASURED
-from compofa_tf.data.card import DataCard, load_card, require_named
-from compofa_tf.data.sources import located
-from compofa_tf.data.survey import Survey
+from compofa_tf.data.card import DataCard, load_card, located, require_named
 from compofa_tf.errors import InputError
 from compofa_tf.locks import locked
 from compofa_tf.progress import say
@@ -223,7 +221,7 @@ class Run(WorkDir):
         card, source = self.card, after.data.source
         if card is None or source == before.data.source:
             return None
-        differences = card.differences(DataCard.of(Survey.of(source, after.data, seed=after.seed, workdir=self.path)))
+        differences = card.differences(DataCard.of(self._surveyed(source, after)))
         if differences:
             raise InputError(
                 f"{source} is not the data that {self.path} was trained on ({'; '.join(differences)}); its accuracy on "
@@ -231,11 +229,15 @@ class Run(WorkDir):
             )
         return card.at(source)
 
+    def _surveyed(self, source: str, recipe: Recipe) -> Any:
+        """The ``Survey`` of another source."""
+        survey = later(__name__, "data.survey").Survey
+        return survey.of(source, recipe.data, seed=recipe.seed, workdir=self.path)
+
     def looking_at(self, source: str) -> Run:
         """Returns the run with pictures from elsewhere for one command, and says how they differ."""
         card, recipe = self.card, self.recipe
-        survey = Survey.of(source, recipe.data, seed=recipe.seed, workdir=self.path)
-        differences = [] if card is None else card.differences(DataCard.of(survey))
+        differences = [] if card is None else card.differences(DataCard.of(self._surveyed(source, recipe)))
         for difference in differences:
             say(f"Not the pictures of the run: {difference}.")
         return Run(self.path, other_data=source)

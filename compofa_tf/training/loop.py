@@ -19,9 +19,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from compofa_tf.data import Data, load
-from compofa_tf.data.card import DataCard, load_card, require_same_classes
+from compofa_tf.data.card import DataCard, load_card, located, require_same_classes
 from compofa_tf.data.dataset import PicturesLostError
-from compofa_tf.data.sources import located
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.progress import say

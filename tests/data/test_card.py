@@ -9,8 +9,8 @@ import pytest
 from folder_cases import classes, fill
 from pictures import SETTINGS, all_labels, load_folder
 
-from compofa_tf.data.card import DataCard, load_card, require_same_classes
-from compofa_tf.data.sources import located
+from compofa_tf.data.card import KINDS_ON_DISK, DataCard, load_card, located, require_same_classes
+from compofa_tf.data.sources import SOURCES
 from compofa_tf.data.survey import Survey
 from compofa_tf.errors import InputError
 
@@ -94,6 +94,7 @@ def test_a_relative_path_counts_from_where_it_was_given(flowers, tmp_path, monke
     monkeypatch.chdir(tmp_path / "other")
     assert located("folder:flowers", str(tmp_path)) == f"folder:{flowers}"
     assert located(f"folder:{flowers}", "/elsewhere") == f"folder:{flowers}"
+    assert {kind for kind, row in SOURCES.items() if row.form.endswith((":PATH", ":FILE"))} == set(KINDS_ON_DISK)
     for source in ("digits", "tfds:cifar10", "nonsense"):
         assert located(source, str(tmp_path)) == source
 
