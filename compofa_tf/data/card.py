@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compofa_tf import files
 from compofa_tf.data.listing import ROLES
 from compofa_tf.errors import InputError
-
-if TYPE_CHECKING:
-    from compofa_tf.data.survey import Survey
 
 KINDS_ON_DISK = ("folder", "csv", "images")
 """Kinds of sources whose names are followed by a path."""
@@ -57,19 +52,6 @@ class DataCard:
     counts: dict[str, list[int]]
     fingerprint: str
     reading: str
-
-    @classmethod
-    def of(cls, survey: Survey) -> DataCard:
-        """Returns the card of a data set; relative paths count from the current directory."""
-        rows = sorted(f"{name}\t{one.size}\n" for name, one in zip(survey.listing.names, survey.findings))
-        return cls(
-            source=survey.source,
-            relative_to=os.getcwd(),
-            classes=survey.listing.classes,
-            counts={role: row.tolist() for role, row in zip(ROLES, survey.counts)},
-            fingerprint=hashlib.sha256("".join(rows).encode()).hexdigest()[:16],
-            reading=survey.listing.reading,
-        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the card as JSON, replacing the file."""

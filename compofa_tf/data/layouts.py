@@ -137,7 +137,9 @@ class _Reader:
 
     def splits(self) -> Reading:
         """The outer folders are splits or other parts, the folders in them are the classes."""
-        parts = [(self.roles.get(one.name, TRAIN), _undoubled(one)) for one in self.folders if _with_classes(one)]
+        named = [one for one in self.folders if one.name in self.roles and _with_classes(one)]
+        chosen = named or [one for one in self.folders if _with_classes(one)]
+        parts = [(self.roles.get(one.name, TRAIN), _undoubled(one)) for one in chosen]
         parts = [(role, one) for role, one in parts if role != TRAIN or not _without_labels(one)]
         classes = set().union(*(one.names for role, one in parts if role == TRAIN))
         parts = [(role, one) for role, one in parts if role != TEST or classes & one.names or not classes]

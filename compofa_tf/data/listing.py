@@ -82,5 +82,11 @@ class Listing:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Returns a path as text that any terminal and file can take; bytes that are not UTF-8 become escape sequences."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Returns a path as one line of text that any terminal and file can take.
+
+    Bytes that are not UTF-8, and characters that control terminals, become escape sequences.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

@@ -26,6 +26,7 @@ ENLARGED = 1.5
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM")
 _JPEG = ("JPEG", "MPO")
 _LARGE = 16_000_000
+_TWELVE_BITS = 4095
 _ONE_LARGE = threading.Lock()
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
@@ -107,13 +108,14 @@ def examine(content: bytes) -> Finding:
                 return Finding(reason=_too_large(*size), **known)
             _require_readable(image)
             whole = _decodes(image) and (form not in _JPEG or content.rstrip(b"\0").endswith(_END_OF_JPEG))
+            narrow = image.mode.startswith("I") and np.asarray(image).max() <= _TWELVE_BITS
             if form == "TIFF":  # Pillow turns these itself
                 size, orientation = image.size, 1
         if not whole and not _complete(content):
             return Finding(reason="the file is cut off", **known)
     except Exception as error:  # noqa: BLE001  Pillow raises many kinds for what is broken
         return Finding(reason=_reason(content, error), **known)
-    return Finding(form, *size, orientation, whole and _is_direct(content, form), **known)
+    return Finding(form, *size, orientation, whole and not narrow and _is_direct(content, form), **known)
 
 
 def opened(content: bytes, *, upright: bool) -> Image.Image:
@@ -224,7 +226,9 @@ def _scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Returns an RGB picture of a size; transparency is dropped, of many frames or pages the first is taken."""
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((wide >> 8 if wide.max() > 255 else wide).clip(0, 255).astype(np.uint8))
+        # Cameras store 12 bits in 16.
+        spare = 0 if wide.max() <= 255 else 4 if wide.max() <= _TWELVE_BITS else 8
+        image = Image.fromarray((wide >> spare).clip(0, 255).astype(np.uint8))
     if image.mode in ("1", "P", "PA", "LA"):
         image = image.convert("RGB")
     if image.size != size:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from compofa_tf.data import pictures, sources, splitting, store
+from compofa_tf.data.card import DataCard
 from compofa_tf.data.listing import ROLES, Listing
 from compofa_tf.data.pictures import Finding
 from compofa_tf.recipes.settings import DataSettings
@@ -63,6 +66,18 @@ class Survey:
         sources.require_few_bad(listing, findings, settings.max_bad_share)
         shares = {"val_fraction": settings.val_fraction, "test_fraction": settings.test_fraction}
         return cls(source, listing, findings, settings, splitting.split(listing, findings, **shares, seed=seed))
+
+    def card(self) -> DataCard:
+        """Returns the data card; a relative path counts from the current directory."""
+        rows = sorted(f"{name}\t{one.size}\n" for name, one in zip(self.listing.names, self.findings))
+        return DataCard(
+            source=self.source,
+            relative_to=os.getcwd(),
+            classes=self.listing.classes,
+            counts={role: row.tolist() for role, row in zip(ROLES, self.counts)},
+            fingerprint=hashlib.sha256("".join(rows).encode()).hexdigest()[:16],
+            reading=self.listing.reading,
+        )
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -200,7 +215,7 @@ class Survey:
         lead = "Memory: "
         if todo:
             lead += (
-                f"{len(todo):,} are brought into another form once (upright, readable, shorter side at most "
+                f"{_are(len(todo))} brought into another form once (upright, readable, shorter side at most "
                 f"{pictures.ENLARGED * store.wanted_side(self.settings):.0f} px), about {_mib(made)} on disk; "
             )
         limit = store.MEMORY_LIMIT_BYTES
@@ -209,6 +224,10 @@ class Survey:
         if decoded is not None and decoded <= limit:
             return f"{lead}all pictures are held decoded, about {_mib(held + decoded)}."
         return f"{lead}all pictures are held as files, about {_mib(held)}."
+
+
+def _are(count: int) -> str:
+    return "1 is" if count == 1 else f"{count:,} are"
 
 
 def _mib(count: int) -> str:

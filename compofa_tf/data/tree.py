@@ -6,8 +6,10 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from compofa_tf.data.listing import Ignored, printable
+from compofa_tf.workdir import WorkDir
 
 _ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp"),
@@ -36,7 +38,7 @@ class Folder:
       name: Its name in Unicode NFC, printable.
       folders: Its sub-folders, sorted by name.
       pictures: Paths of the pictures that lie in it directly, sorted.
-      others: Number of files in it that are no pictures; hidden ones do not count.
+      others: Number of files in it that are no pictures, and of folders that are passed over; hidden ones do not count.
     """
 
     path: str
@@ -103,6 +105,8 @@ class _Scanner:
                 if entry.is_dir():
                     if self._enters(entry):
                         found.folders.append(self.folder(entry.path))
+                    else:
+                        found.others += 1
                 elif self._is_picture(entry):
                     if not self._is_double(entry):
                         found.pictures.append(entry.path)
@@ -111,7 +115,10 @@ class _Scanner:
         return found
 
     def _enters(self, entry: os.DirEntry[str]) -> bool:
-        if reason := _JUNK.get(entry.name.lower()):
+        reason = _JUNK.get(entry.name.lower())
+        if reason is None and os.path.isfile(WorkDir(Path(entry.path)).recipe_file):
+            reason = "a work directory of a training"
+        if reason is not None:
             self._ignore(entry.path, reason, sum(len(names) for _, _, names in os.walk(entry.path)))
             return False
         return not self._is_double(entry)

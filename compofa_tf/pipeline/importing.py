@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compofa_tf import recipes
-from compofa_tf.data.card import DataCard, require_named
+from compofa_tf.data.card import require_named
 from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.survey import Survey
 from compofa_tf.data.tree import nfc
@@ -81,7 +81,7 @@ def import_checkpoint(
         imported_from=Path(path).name,
     )
     if survey is not None and survey.listing.classes:
-        DataCard.of(survey).save(files.data_card_file)
+        survey.card().save(files.data_card_file)
     return net
 
 

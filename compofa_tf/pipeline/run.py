@@ -221,7 +221,7 @@ class Run(WorkDir):
         card, source = self.card, after.data.source
         if card is None or source == before.data.source:
             return None
-        differences = card.differences(DataCard.of(self._surveyed(source, after)))
+        differences = card.differences(self._surveyed(source, after).card())
         if differences:
             raise InputError(
                 f"{source} is not the data that {self.path} was trained on ({'; '.join(differences)}); its accuracy on "
@@ -237,7 +237,7 @@ class Run(WorkDir):
     def looking_at(self, source: str) -> Run:
         """Returns the run with pictures from elsewhere for one command, and says how they differ."""
         card, recipe = self.card, self.recipe
-        differences = [] if card is None else card.differences(DataCard.of(self._surveyed(source, recipe)))
+        differences = [] if card is None else card.differences(self._surveyed(source, recipe).card())
         for difference in differences:
             say(f"Not the pictures of the run: {difference}.")
         return Run(self.path, other_data=source)

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from compofa_tf.data import Data, load
-from compofa_tf.data.card import DataCard, load_card, located, require_same_classes
+from compofa_tf.data.card import load_card, located, require_same_classes
 from compofa_tf.data.dataset import PicturesLostError
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
@@ -268,7 +268,7 @@ def _save_card(run: _Training) -> None:
     card = load_card(file)
     if run.data.survey is None or (card is not None and card.source == source):
         return
-    (DataCard.of(run.data.survey) if card is None else card.at(source)).save(file)
+    (run.data.survey.card() if card is None else card.at(source)).save(file)
 
 
 def _save_recipe(recipe: Recipe, paths: WorkDir, log: Log) -> None:

@@ -22,7 +22,7 @@ def flowers(tmp_path):
 
 
 def card_of(root) -> DataCard:
-    return DataCard.of(Survey.of(f"folder:{root}", SETTINGS))
+    return Survey.of(f"folder:{root}", SETTINGS).card()
 
 
 def test_a_card_says_what_the_set_was(flowers, tmp_path):

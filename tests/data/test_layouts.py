@@ -110,6 +110,35 @@ def test_pictures_beside_class_folders_are_named(tmp_path):
     assert [one.name for one in surveyed(tmp_path).listing.ignored] == ["p050.jpg", "p051.jpg"]
 
 
+@pytest.mark.parametrize("splits", [False, True])
+def test_work_directories_beside_the_pictures_are_no_class(tmp_path, splits):
+    for i, split in enumerate(("train", "validation", "test") if splits else (".",)):
+        classes(tmp_path / split, 6, first=50 * i)
+    fill(tmp_path / "runs" / "flowers" / "pictures" / "ab", 0, 3)
+    (tmp_path / "runs" / "flowers" / "recipe.json").write_text("{}")
+    survey = surveyed(tmp_path)
+    assert survey.listing.classes == ("daisy", "rose", "tulip")
+    assert [(one.name, one.reason) for one in survey.listing.ignored] == [
+        ("runs/flowers", "a work directory of a training")
+    ]
+
+
+def test_other_folders_beside_splits_are_left_out(tmp_path):
+    for i, split in enumerate(("train", "validation")):
+        classes(tmp_path / split, 6, first=50 * i)
+    fill(tmp_path / "previews" / "small", 0, 3, first=200)
+    survey = surveyed(tmp_path)
+    assert survey.counts.sum() == 36
+    assert [one.name for one in survey.listing.ignored] == ["previews/"]
+
+
+def test_names_are_one_line(tmp_path):
+    classes(tmp_path, 4)
+    (tmp_path / "rose" / "p000.jpg").rename(tmp_path / "rose" / "a\nb\x1b[31m.jpg")
+    (name,) = [name for name in surveyed(tmp_path).listing.names if "\\n" in name]
+    assert name == "rose/a\\nb\\x1b[31m.jpg"
+
+
 def test_a_folder_of_other_files_is_no_class(tmp_path):
     classes(tmp_path, 4)
     (tmp_path / "annotations").mkdir()

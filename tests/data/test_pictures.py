@@ -93,6 +93,16 @@ def test_sixteen_bits_become_their_high_byte():
     np.testing.assert_array_equal(images.decode(made).numpy()[..., 0], wide >> 8)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_twelve_bits_in_sixteen_are_no_dark_picture(kind):
+    wide = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    content = encoded(Image.fromarray(wide), kind)
+    assert not examine(content).direct
+    made = prepare(content, side=100, upright=True)
+    np.testing.assert_array_equal(images.decode(made).numpy()[..., 0], wide >> 4)
+    np.testing.assert_array_equal(np.asarray(pictures.opened(content, upright=True))[..., 0], wide >> 4)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P"])
 def test_large_pictures_become_smaller_and_look_the_same(mode):
     image = picture(1600, 1200)
