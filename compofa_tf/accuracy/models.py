@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ def open_model(path: str | os.PathLike[str], *, threads: int = 1) -> Classifier:
         )
     if path.suffix == ".tflite":
         return _of_runner(Runner(path, threads=threads), path)
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):  # which Keras calls "not found"
+        raise InputError(f"{path} is neither a .tflite nor a readable .keras file (it is cut off, or something else).")
     try:
         model = keras.models.load_model(path)
     except Exception as error:

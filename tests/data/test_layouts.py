@@ -132,6 +132,19 @@ def test_other_folders_beside_splits_are_left_out(tmp_path):
     assert [one.name for one in survey.listing.ignored] == ["previews/"]
 
 
+def test_a_test_split_may_lack_a_class_and_labels_do_not_slip(tmp_path):
+    names = ("0", "90", "180", "270")
+    for k, name in enumerate(names):
+        fill(tmp_path / "train" / name, k % 3, 5, first=20 * k)
+        if name != "180":
+            fill(tmp_path / "test" / name, k % 3, 3, first=200 + 20 * k)
+    survey = surveyed(tmp_path)
+    assert survey.listing.classes == ("0", "180", "270", "90")
+    assert survey.counts[2].tolist() == [3, 0, 3, 3]
+    for i in survey.ids[2]:
+        assert survey.listing.names[i].split("/")[1] == survey.listing.classes[survey.listing.labels[i]]
+
+
 def test_names_are_one_line(tmp_path):
     classes(tmp_path, 4)
     (tmp_path / "rose" / "p000.jpg").rename(tmp_path / "rose" / "a\nb\x1b[31m.jpg")
