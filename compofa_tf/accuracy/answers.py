@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,11 @@ class Answers(Mapping[str, np.ndarray]):
 
     Attributes:
       count: Pictures.
+      labels: Class of each picture, int32 ``[count]``; None in files that do not have it.
     """
 
     count: int
+    labels: np.ndarray | None = None
     _bits: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -62,14 +65,17 @@ class Answers(Mapping[str, np.ndarray]):
         width = (self.count + 7) // 8
         bits = np.stack(list(self._bits.values())) if self._bits else np.zeros((0, width), np.uint8)
         with files.atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, ids=names, bits=bits, count=np.asarray(self.count))
+            arrays: dict[str, Any] = {"ids": names, "bits": bits, "count": np.asarray(self.count)}
+            if self.labels is not None:
+                arrays["labels"] = self.labels
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Answers:
         """Reads a file of ``save``; ``InputError`` if it is missing, damaged or something else."""
         content = files.read_arrays(path)
         with files.interpreted(path, again="measure accuracies again without it"):
-            found = cls(int(content["count"]))
+            found = cls(int(content["count"]), content.get("labels"))
             names, bits = content["ids"].tolist(), content["bits"]
             if bits.dtype != np.uint8 or bits.shape != (len(names), (found.count + 7) // 8):
                 raise InputError("its arrays do not fit together; measure accuracies again without it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,8 +79,15 @@ def accuracy_of(ranks: np.ndarray) -> Accuracy:
 
 def evaluate_each(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1) -> np.ndarray:
     """Returns at which place the label of each image came (``ranks_of``), in their order; see ``evaluate``."""
+    batches = logits_of(model, dataset, arch=arch, threads=threads)
+    return np.concatenate([np.zeros(0, np.uint8), *(ranks_of(logits, labels) for logits, labels in batches)])
+
+
+def logits_of(
+    model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the logits ``[batch, classes]`` and the labels ``[batch]`` of each batch; see ``evaluate``."""
     predict = _predictor(model, arch, threads)
-    ranks = [np.zeros(0, np.uint8)]
     for images, labels in dataset:
         logits, own = np.asarray(predict(images)), np.asarray(labels)
         if len(own) and own.max() >= logits.shape[-1]:
@@ -88,8 +95,7 @@ def evaluate_each(model: Any, dataset: Iterable[Any], *, arch: Arch | None = Non
                 f"The model has {logits.shape[-1]} outputs, and the data has a label {own.max()}; evaluate it on data "
                 "with its own classes."
             )
-        ranks.append(ranks_of(logits, own))
-    return np.concatenate(ranks)
+        yield logits, own
 
 
 def _predictor(model: Any, arch: Arch | None, threads: int) -> Callable[[Any], Any]:

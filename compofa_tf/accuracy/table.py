@@ -288,7 +288,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
             for arch, ranks in measured:
                 count = len(ranks)
                 table.add(AccuracyRecord(arch, float((ranks < 1).mean()), float((ranks < 5).mean()), count))
-                answers = answers or Answers(count)
+                answers = answers or Answers(count, data.eval_labels(limit=images))
                 answers.add(net.space.id(arch), ranks < 1)
                 bar.update()
                 if path is not None and time.monotonic() - saved > _SAVED_EVERY_S:

@@ -54,6 +54,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         say(str(evaluating.evaluate_subnet(run, arch, images=options.images)))
     else:
         say(str(evaluating.evaluate_file(run, options.model, images=options.images)))
+    if options.per_class:
+        say(str(evaluating.evaluate_per_class(run, arch or options.model, images=options.images)))
     tell(run.next_command)
 
 
@@ -62,6 +64,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", metavar="ID", help="a subnet, for example r32-d23423; it is calibrated first")
     parser.add_argument("--model", type=Path, metavar="FILE", help="a .keras or .tflite file")
     parser.add_argument("--images", type=int, metavar="N", help="validation images; default: all")
+    parser.add_argument("--per-class", action="store_true", help="recall of every class, and what is taken for what")
     add_settings(parser, data="pictures to look at instead of those of the run, which stays as it is")
 
 

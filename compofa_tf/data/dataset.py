@@ -196,10 +196,17 @@ class Data:
         """
         at_least(1, resolution=resolution, batch_size=batch_size, limit=1 if limit is None else limit)
         self.require_labels("Evaluation")
+        return self._evaluated(self._eval_ids(role, limit), resolution, batch_size)
+
+    def eval_labels(self, *, limit: int | None = None, role: str = "val") -> np.ndarray:
+        """Returns the labels of the images of ``eval``, in their order: int32 ``[count]``."""
+        ids = self._eval_ids(role, limit)
+        found: np.ndarray = self.images.labels[ids[~np.isin(ids, list(self.images.broken))]]
+        return found
+
+    def _eval_ids(self, role: str, limit: int | None) -> np.ndarray:
         ids = self.ids_of(role)
-        if limit is not None:
-            ids = np.sort(_sample(ids, self.images.labels, limit, seed=0))
-        return self._evaluated(ids, resolution, batch_size)
+        return ids if limit is None else np.sort(_sample(ids, self.images.labels, limit, seed=0))
 
     def calibration(self, *, resolution: int, batch_size: int, count: int, seed: int = 0) -> tf.data.Dataset:
         """Returns training images with the preprocessing of ``eval``, classes mixed.

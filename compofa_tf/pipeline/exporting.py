@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from compofa_tf import commands, files
-from compofa_tf.accuracy.evaluation import accuracy_of, evaluate_each
+from compofa_tf.accuracy.evaluation import accuracy_of, evaluate_each, logits_of, ranks_of
+from compofa_tf.accuracy.per_class import PerClass
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.export import export_tflite
 from compofa_tf.deploy.targets import PRECISIONS
@@ -197,9 +198,17 @@ def _accuracy(run: Run, artifact: Artifact, answered: Mapping[str, np.ndarray], 
         "test_accuracy_not_measured": "there are no test pictures: accuracy is of those that chose the model",
     }
     for role, expected in answered.items():
-        ranks = evaluate_each(artifact.path, _pictures(run, role, resolution))
-        facts = {"data": data.name, "split": role, "against_float": _paired(ranks < 1, expected < 1)}
-        found["accuracy" if role == "val" else "test_accuracy"] = {**accuracy_of(ranks).to_json(), **facts}
+        batches = list(logits_of(artifact.path, _pictures(run, role, resolution)))
+        ranks = np.concatenate([ranks_of(logits, labels) for logits, labels in batches])
+        true = np.concatenate([labels for _, labels in batches])
+        predicted = np.concatenate([logits.argmax(axis=-1) for logits, _ in batches])
+        found["accuracy" if role == "val" else "test_accuracy"] = {
+            **accuracy_of(ranks).to_json(),
+            "data": data.name,
+            "split": role,
+            "against_float": _paired(ranks < 1, expected < 1),
+            "per_class": PerClass.of(data.labels, true, predicted).to_json(),
+        }
     if found["test_accuracy"]:
         del found["test_accuracy_not_measured"]
     return found

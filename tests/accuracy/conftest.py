@@ -26,6 +26,10 @@ class FakeData:
     def eval(self, *, resolution, batch_size, limit=None):
         return self._images(resolution, limit or 60, batch_size, seed=2)
 
+    def eval_labels(self, *, limit=None):
+        batches = self.eval(resolution=1, batch_size=99, limit=limit).as_numpy_iterator()
+        return np.concatenate([labels for _, labels in batches])
+
 
 @pytest.fixture(scope="session")
 def fake_data():

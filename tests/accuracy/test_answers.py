@@ -60,6 +60,7 @@ def test_a_table_is_measured_with_its_answers_and_continued(tiny_family, fake_da
     table = AccuracyTable.measure(net, archs=archs, path=path, **settings)
     answers = Answers.load(beside(path))
     assert answers.keys() == table.keys() and answers.count == 50
+    np.testing.assert_array_equal(answers.labels, fake_data.eval_labels(limit=50))
     assert all(answers[name].mean() == record.top1 for name, record in table.items())
 
 

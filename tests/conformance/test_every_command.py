@@ -89,9 +89,9 @@ COMMANDS = {
         slow=True,
     ),
     "evaluate": Case(
-        "{run} --arch r24-d11 --images 20",
+        "{run} --arch r24-d11 --images 20 --per-class",
         "compofa report {run}",
-        told="20 images",
+        told="balanced accuracy",
         fails="{run} --arch r24-d99",
         why="r24-d99",
         slow=True,

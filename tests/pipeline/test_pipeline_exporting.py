@@ -187,6 +187,9 @@ def test_commands_after_training_run_on_real_digits(tmp_path, capsys):
             against = found["against_float"]
             assert against["low"] <= against["difference"] <= against["high"]
             assert against["only_file"] + against["only_float"] <= found["count"]
+            assert sum(found["per_class"]["counts"].values()) == found["count"]
+            right = sum(round(r * found["per_class"]["counts"][k]) for k, r in found["per_class"]["recall"].items())
+            assert right == round(found["top1"] * found["count"])
         assert record["latency"]["measured"]["ms"] > 0 and record["within_budget"]
     int8 = json.loads(artifacts[0].sidecar.read_text())
     assert int8["latency"]["predicted_ms"] > 0
