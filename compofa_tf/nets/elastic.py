@@ -38,7 +38,7 @@ class ElasticUnit(keras.layers.Layer):
     """
 
     def __init__(self, slot: Slot, *, epsilon: float, seed: int = 0) -> None:
-        super().__init__(name=slot.name, dtype="float32")
+        super().__init__(name=slot.name, dtype=layers.DTYPE)
         self.slot, self.epsilon, self.seed = slot, epsilon, seed
         self.weighted: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}

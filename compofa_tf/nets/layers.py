@@ -38,12 +38,15 @@ __all__ = [
     "transform_kernel",
 ]
 
+DTYPE = "float32"
+"""Type of weights and arithmetic, whatever ``keras.json`` and global policies say."""
+
 
 class _Elastic(keras.layers.Layer):
     """Seeded weights that differ from layer to layer and not from run to run."""
 
     def __init__(self, *, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})  # not what a global policy says
+        super().__init__(**{"dtype": DTYPE, **kwargs})
         self.seed = seed
 
     def _add_kernel(self, name: str, shape: Sequence[int | None], scale: float, mode: str, distribution: str) -> Any:
@@ -250,7 +253,7 @@ class ElasticBatchNormalization(keras.layers.Layer):
     """
 
     def __init__(self, *, epsilon: float = 1e-5, gamma_initializer: str = "ones", **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
+        super().__init__(**{"dtype": DTYPE, **kwargs})
         if not epsilon > 0:
             raise InputError(f"epsilon must be positive. Received: epsilon={epsilon!r}")
         self.epsilon, self.gamma_initializer = epsilon, gamma_initializer

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from compofa_tf import families, files
 from compofa_tf.errors import InputError
-from compofa_tf.nets import elastic
+from compofa_tf.nets import elastic, layers
 from compofa_tf.space import Arch, Space
 from compofa_tf.space.stages import Slot
 from compofa_tf.space.units import Unit
@@ -60,7 +60,7 @@ class Supernet(keras.Model):
     """
 
     def __init__(self, space: Space, *, seed: int = 0, name: str = "supernet") -> None:
-        super().__init__(name=name, dtype="float32")
+        super().__init__(name=name, dtype=layers.DTYPE)
         self.space = space
         self.seed = seed
         self.only: Arch | None = None

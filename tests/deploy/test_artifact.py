@@ -23,7 +23,7 @@ def test_it_says_what_it_is(artifact):
     assert artifact.precision == "int8"
     assert artifact.operations["CONV_2D"] > 0
     assert isinstance(artifact.agreement, Agreement)
-    assert artifact.agreement.to_json() == artifact.record["agreement"]
+    assert artifact.agreement == Agreement.from_json(artifact.record["agreement"])
     with open(artifact, "rb") as content:
         assert content.read(8)[4:] == b"TFL3"
 

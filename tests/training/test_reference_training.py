@@ -111,6 +111,7 @@ def computing(dtype: str, *, fused: bool):
     with pytest.MonkeyPatch.context() as patch:
         if not fused:
             patch.setattr(layers.ElasticBatchNormalization, "call", plain_batch_norm)
+        patch.setattr(layers, "DTYPE", dtype)
         keras.config.set_dtype_policy(dtype)
         try:
             yield
