@@ -156,7 +156,7 @@ def prepare(content: bytes, *, side: int, upright: bool) -> bytes:
             found = _upright(found, orientation)
     stream = io.BytesIO()
     if smaller or is_jpeg:
-        found.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        found.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling="4:2:0" if smaller else "4:4:4")
     else:
         found.save(stream, "PNG", compress_level=3)
     return stream.getvalue()
