@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -62,6 +63,27 @@ def input_of(content: bytes, *, resolution: int, normalization: Normalization, u
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
     square = resized.crop((left, top, left + resolution, top + resolution))
     return np.asarray(normalization.apply(np.asarray(square)))
+
+
+def described(resolution: int, *, upright: bool) -> dict[str, Any]:
+    """Returns the rule of ``input_of`` for whoever writes it again elsewhere: JSON-serialisable, step by step.
+
+    Args:
+      resolution: Side in pixels.
+      upright: Whether EXIF orientation is applied.
+    """
+    small, large = _resized(np.asarray([[THUMBNAIL, THUMBNAIL], [THUMBNAIL + 1, THUMBNAIL + 1]]), resolution)[:, 0]
+    return {
+        "orientation": "as a viewer shows it (EXIF applied)" if upright else "as stored (EXIF ignored)",
+        "channels": "red, green, blue; alpha dropped, grey repeated",
+        "shorter_side": {f"of pictures up to {THUMBNAIL} px": int(small), "of larger pictures": int(large)},
+        "longer_side": "in proportion, rounded down",
+        "interpolation": "bilinear with antialiasing: a triangle as wide as two source pixels, or as two target pixels "
+        "where it shrinks; centres at half pixels",
+        "crop": f"the central {resolution} x {resolution} px; left = round((width - {resolution}) / 2), top likewise",
+        "values": "(pixel / 255 - mean) / std per channel, pixel in [0, 255]: see normalization",
+        "quantization": "where the input has a scale: round(value / scale) + zero_point, clipped to its type",
+    }
 
 
 def _resized(sizes: np.ndarray, resolution: int) -> np.ndarray:

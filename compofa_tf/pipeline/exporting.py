@@ -10,6 +10,7 @@ import numpy as np
 from compofa_tf import commands, files
 from compofa_tf.accuracy.evaluation import accuracy_of, evaluate_each, logits_of, ranks_of
 from compofa_tf.accuracy.per_class import PerClass
+from compofa_tf.data import inputs
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.export import export_tflite
 from compofa_tf.deploy.targets import PRECISIONS
@@ -244,6 +245,7 @@ def _metadata(run: Run, front: Front, candidate: Candidate, budget_ms: float) ->
         "macs": cost.macs(space, arch),
         "params": cost.params(space, arch),
         "normalization": run.normalization,
+        "preprocessing": inputs.described(arch.resolution, upright=run.recipe.data.exif_orientation),
         "labels": run.labels,
         "float_accuracy": accuracy,
     }

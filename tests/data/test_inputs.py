@@ -10,7 +10,7 @@ from pictures import BAD, SETTINGS, encoded, picture
 from PIL import Image
 
 from compofa_tf.data import load
-from compofa_tf.data.inputs import input_of
+from compofa_tf.data.inputs import described, eval_geometry, input_of
 from compofa_tf.errors import InputError
 
 
@@ -42,6 +42,17 @@ def test_pillow_and_the_pipeline_give_the_same_input(tmp_path, resolution, norma
         # Pillow rounds to whole levels after each direction; decoders of JPEG differ by some levels.
         assert np.abs(found - image).max() < (12 if name.endswith("jpg") else 3) / 255 / min(data.normalization.std)
         assert np.abs(found - image).mean() < 2 / 255 / min(data.normalization.std)
+
+
+@pytest.mark.parametrize(("resolution", "small", "large"), [(28, 28, 32), (128, 128, 147), (224, 224, 256)])
+def test_the_rule_is_written_down_as_it_is_applied(resolution, small, large):
+    found = described(resolution, upright=True)
+    assert list(found["shorter_side"].values()) == [small, large]
+    for side, target in ((64, small), (65, large)):
+        scales, _ = eval_geometry(np.asarray([side]), np.asarray([2 * side]), resolution)
+        assert round(float(scales[0, 0]) * side) == target
+    assert f"central {resolution} x {resolution} px" in found["crop"]
+    assert "EXIF ignored" in described(resolution, upright=False)["orientation"]
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -190,6 +190,7 @@ def test_commands_after_training_run_on_real_digits(tmp_path, capsys):
             assert sum(found["per_class"]["counts"].values()) == found["count"]
             right = sum(round(r * found["per_class"]["counts"][k]) for k, r in found["per_class"]["recall"].items())
             assert right == round(found["top1"] * found["count"])
+        assert record["preprocessing"]["shorter_side"]["of larger pictures"] == 28
         assert record["latency"]["measured"]["ms"] > 0 and record["within_budget"]
     int8 = json.loads(artifacts[0].sidecar.read_text())
     assert int8["latency"]["predicted_ms"] > 0
