@@ -105,7 +105,7 @@ def _conditions(benchmark: Any) -> str:
 
 
 def sources(fronts: Sequence[Front]) -> list[str]:
-    """Returns a sentence on each source of a front that was not measured here."""
+    """Returns a sentence on each source of a front that was not measured here, and on what its pictures do not show."""
     said = []
     for front in fronts:
         if front.predicted:
@@ -113,6 +113,7 @@ def sources(fronts: Sequence[Front]) -> list[str]:
         conditions = front.latency.get("conditions")
         if value(conditions, "caveat"):
             said.append(f"Latencies of the front: {value(conditions, 'origin')}; {value(conditions, 'caveat')}.")
+        said += front.doubts
     return list(dict.fromkeys(said))
 
 

@@ -85,3 +85,5 @@ def test_every_sentence_on_a_source_stands_once(finished):
         "Accuracies were predicted, by the authors' network: of other weights.",
         "Latencies of the front: tables of a Note10; not of this machine.",
     ]
+    doubted = replace(front, evidence={"no_better_than": {"a": "b"}})
+    assert tables.sources([doubted]) == ["These pictures do not show that a is better than b."]
