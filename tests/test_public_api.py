@@ -83,6 +83,6 @@ def test_another_keras_backend_is_refused():
     done = run("import compofa_tf as ct; ct.Supernet", KERAS_BACKEND="torch")
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: compofa_tf needs Keras with the TensorFlow backend; unset KERAS_BACKEND or set it to tensorflow. "
-        "Received: backend='torch'"
+        "compofa_tf.errors.InputError: The networks of this package are TensorFlow's: set KERAS_BACKEND=tensorflow "
+        "before Keras is imported. Received: the Keras backend torch"
     )

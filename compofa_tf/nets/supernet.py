@@ -22,12 +22,6 @@ from compofa_tf.workdir import SUPERNET_NAME, WEIGHTS_NAME, WorkDir
 
 _Compute = Callable[["Unit | None"], tf.Tensor]
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "compofa_tf needs Keras with the TensorFlow backend; unset KERAS_BACKEND or set it to tensorflow. "
-        f"Received: backend={keras.backend.backend()!r}"
-    )
-
 
 class Supernet(keras.Model):
     """Every subnet of a space, sharing weights (CompOFA, arXiv:2104.12642).
