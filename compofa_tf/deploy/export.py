@@ -21,6 +21,7 @@ from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.errors import InputError
 from compofa_tf.nets.batches import repeatable
 from compofa_tf.progress import say
+from compofa_tf.statistics import wilson_interval
 
 LEAST_IMAGES, ENOUGH_IMAGES = 8, 100
 """Images for the ranges of int8: fewer than the first are refused, fewer than the second are told of."""
@@ -192,7 +193,10 @@ def _check_agreement(found: Agreement, precision: targets.Precision, allow_disag
             "allowed"
         )
     share = found.decisive_agreement
-    if share is not None and share < precision.agreement and not allow_disagreement:
+    if share is None or allow_disagreement:
+        return
+    # Of a handful of images one says little: the whole interval must lie below.
+    if wilson_interval(share, found.decisive_images)[1] < precision.agreement:
         raise InputError(
             f"The {precision.name} model names another class than the Keras model for {1 - share:.0%} of the "
             f"{found.decisive_images} images that the Keras model is sure of; calibrate on more images like those of "
