@@ -74,6 +74,7 @@ def described(resolution: int, *, upright: bool) -> dict[str, Any]:
     """
     small, large = _resized(np.asarray([[THUMBNAIL, THUMBNAIL], [THUMBNAIL + 1, THUMBNAIL + 1]]), resolution)[:, 0]
     return {
+        "exif_orientation": upright,
         "orientation": "as a viewer shows it (EXIF applied)" if upright else "as stored (EXIF ignored)",
         "channels": "red, green, blue; alpha dropped, grey repeated",
         "shorter_side": {f"of pictures up to {THUMBNAIL} px": int(small), "of larger pictures": int(large)},

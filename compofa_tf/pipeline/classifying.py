@@ -44,11 +44,11 @@ def classify(model: Path, pictures: Iterable[Path], *, top: int = 3) -> Iterator
       InputError: If the file is no such model.
     """
     runner = Runner(model)
-    labels, normalization = _carried(model)
+    labels, normalization, upright = _carried(model)
     side = runner.input_shape[0]
     for picture in pictures:
         try:
-            image = input_of(read(str(picture)), resolution=side, normalization=normalization)
+            image = input_of(read(str(picture)), resolution=side, normalization=normalization, upright=upright)
         except InputError as error:
             yield Answer(picture, reason=str(error))
             continue
@@ -59,13 +59,14 @@ def classify(model: Path, pictures: Iterable[Path], *, top: int = 3) -> Iterator
         yield Answer(picture, tuple((labels[i] if labels else str(i), float(scores[i])) for i in best))
 
 
-def _carried(model: Path) -> tuple[list[str], Normalization]:
-    """Labels and normalisation that travel inside the file."""
+def _carried(model: Path) -> tuple[list[str], Normalization, bool]:
+    """Labels, normalisation and whether EXIF orientation was applied in training, as they travel inside the file."""
     attached = attached_files(model)
     labels = attached.get("labels.txt", b"").decode("utf-8").splitlines()
     try:
-        found = json.loads(attached["metadata.json"])["normalization"]
-        return labels, Normalization(tuple(found["mean"]), tuple(found["std"]), found.get("name", "custom"))
+        facts = json.loads(attached["metadata.json"])
+        found, upright = facts["normalization"], facts.get("preprocessing", {}).get("exif_orientation", True)
+        return labels, Normalization(tuple(found["mean"]), tuple(found["std"]), found.get("name", "custom")), upright
     except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{model} does not say how pixels become its inputs; give a file of `compofa export`, which carries that."

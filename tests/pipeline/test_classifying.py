@@ -14,6 +14,7 @@ from PIL import Image
 from compofa_tf.deploy import flatbuffer
 from compofa_tf.deploy.conversion import convert
 from compofa_tf.errors import InputError
+from compofa_tf.pipeline import classifying
 from compofa_tf.pipeline.classifying import classify
 
 LABELS = ["10", "2", "Äpfel"]
@@ -58,6 +59,20 @@ def test_names_are_those_of_the_outputs_in_their_order(content, pictures, tmp_pa
         # Means of 1, -1 and -1.
         assert scores[0] == pytest.approx(np.e**2 / (np.e**2 + 2), abs=1e-4)
     assert [bool(answer.reason) for answer in answers] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_orientation_is_that_of_the_training(content, tmp_path, upright):
+    """``imagenet`` decodes without looking at EXIF, and so must whoever uses its models."""
+    metadata = json.dumps({**json.loads(NORMALIZATION), "preprocessing": {"exif_orientation": upright}}).encode()
+    model = written(tmp_path / "m.tflite", content, **{"metadata.json": metadata})
+    Image.new("RGB", (90, 30), (0, 255, 0)).save(tmp_path / "green.png")
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = classifying.input_of
+        patch.setattr(classifying, "input_of", lambda *a, **k: seen.append(k["upright"]) or original(*a, **k))
+        list(classify(model, [tmp_path / "green.png"]))
+    assert seen == [upright]
 
 
 def test_without_labels_outputs_have_numbers(content, pictures, tmp_path):
