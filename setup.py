@@ -46,6 +46,7 @@ setup(
     install_requires=[
         "absl-py>=1.4,<3",
         "ai-edge-litert>=2.3,<3",
+        "flatbuffers>=24.3.25,<26",
         "importlib_resources>=5",  # tensorflow-datasets 4.9.10 imports it and forgets to require it
         "jinja2>=3.1,<4",
         "keras>=3.12,<4",

@@ -40,7 +40,7 @@ FACES: dict[str, dict[str, str]] = {
     },
     "data": {
         "Data": "data.dataset:Data",
-        "Normalization": "data.normalization:Normalization",
+        "Normalization": "normalization:Normalization",
         "load": "data.loading:load",
     },
     "deploy": {

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the reference data: no folder {folder}, and COMPOFA_SHARED names no other")
     return folder
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """The folder into which ``.ci/clients`` installed what exported files are opened in."""
+    named = os.environ.get("COMPOFA_CLIENTS")
+    if not named:
+        pytest.skip("needs the clients: COMPOFA_CLIENTS names no folder with them (.ci/clients makes one)")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def mediapipe(clients: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs Python with MediaPipe, in an environment of its own: its requirements are others than ours."""
+    python = clients / "mediapipe" / "bin" / "python"
+    return lambda *arguments: subprocess.run([str(python), *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from compofa_tf.data.normalization import Normalization
+from compofa_tf.normalization import Normalization
 from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.recipes.settings import AccuracySettings, DataSettings, PhaseSettings, SpaceSettings, TeacherSettings
 

@@ -43,6 +43,7 @@ LINES: dict[str, int] = {
     "files": 0,
     "locks": 0,
     "progress": 0,
+    "normalization": 0,
     "quiet": 0,
     "statistics": 0,
     "workdir": 0,

@@ -33,7 +33,8 @@ def _extract_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> None:
     run = open_run(options, writes=True)
     run.require_front()
-    run = run.changed(assignments(options))
+    ends = [f"deploy.{name}={getattr(options, name)}" for name in ("io", "scores") if getattr(options, name)]
+    run = run.changed([*assignments(options), *ends])
     import_tensorflow_quietly()
     exporting = later(__name__, "pipeline.exporting")
     allowed = {"allow_few_images": options.allow_few_images, "allow_disagreement": options.allow_disagreement}
@@ -47,6 +48,14 @@ def _export(options: argparse.Namespace) -> None:
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_overwrite(parser)
+    parser.add_argument(
+        "--io",
+        metavar="float32|uint8|int8",
+        help="input and output of integer models (deploy.io); default: float32, which every client opens",
+    )
+    parser.add_argument(
+        "--scores", metavar="probabilities|logits", help="what models give (deploy.scores); default: probabilities"
+    )
     parser.add_argument("--allow-few-images", action="store_true", help="int8 from fewer than 8 calibration images")
     parser.add_argument(
         "--allow-disagreement", action="store_true", help="models that often name another class than the Keras model"

@@ -1,6 +1,6 @@
 """Data: sources (``digits``, ``folder:PATH``, ``csv:FILE``, ``images:PATH``, ``tfds:NAME``) and pipelines.
 
-Importing this package and ``data.normalization`` does not import TensorFlow.
+Importing this package does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ from compofa_tf._lazy import face
 if TYPE_CHECKING:
     from compofa_tf.data.dataset import Data as Data
     from compofa_tf.data.loading import load as load
-    from compofa_tf.data.normalization import Normalization as Normalization
+    from compofa_tf.normalization import Normalization as Normalization
 
 __getattr__, __dir__, __all__ = face(__name__)

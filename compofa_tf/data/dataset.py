@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from compofa_tf.data import pipelines
 from compofa_tf.data.images import Images
-from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.survey import Survey
 from compofa_tf.errors import InputError, at_least
+from compofa_tf.normalization import Normalization
 from compofa_tf.progress import say
 from compofa_tf.recipes.settings import DataSettings
 

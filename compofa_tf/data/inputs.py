@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from compofa_tf.data import pictures
-from compofa_tf.data.normalization import Normalization
 from compofa_tf.errors import InputError
+from compofa_tf.normalization import Normalization
 
 THUMBNAIL = 64
 """Shorter side in pixels up to which the whole central square is kept."""

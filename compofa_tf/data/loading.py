@@ -9,8 +9,8 @@ from pathlib import Path
 from compofa_tf.data import checking, sources, store
 from compofa_tf.data.dataset import Data
 from compofa_tf.data.images import Images
-from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.survey import Survey
+from compofa_tf.normalization import Normalization
 from compofa_tf.recipes.settings import DataSettings
 from compofa_tf.workdir import WorkDir
 

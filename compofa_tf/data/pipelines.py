@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from compofa_tf.data.images import Images
 from compofa_tf.data.inputs import eval_geometry
-from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.resizing import crop_and_resize
+from compofa_tf.normalization import Normalization
 from compofa_tf.recipes.settings import DataSettings
 
 _ASPECT = (3 / 4, 4 / 3)

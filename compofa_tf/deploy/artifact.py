@@ -11,7 +11,10 @@ from compofa_tf import files
 from compofa_tf.deploy.agreement import Agreement
 from compofa_tf.errors import InputError
 
-OWN_FIELDS = ("file", "precision", "profile", "size_bytes", "sha256", "input", "output", "operations", "agreement")
+OWN_FIELDS = (
+    *("file", "precision", "profile", "size_bytes", "sha256", "ends", "input", "output", "operations", "agreement"),
+    *("fully_integer", "fully_accelerated", "calibration_images"),
+)
 """What describes the exported file itself, and only an export may decide."""
 
 
@@ -24,9 +27,10 @@ class Artifact:
     Attributes:
       path: The ``.tflite`` file.
       record: Content of the sidecar: the metadata given at export, and ``file``, ``precision``, ``profile``,
-        ``size_bytes``, ``sha256``, ``calibration_images``, ``input`` and ``output`` (name, shape, dtype, scale,
-        zero_point), ``operations`` (name -> count), ``agreement`` with the Keras model, ``fully_accelerated`` (by
-        LiteRT's CPU back end), ``accuracy`` and ``latency`` (None until ``update``).
+        ``size_bytes``, ``sha256``, ``calibration_images``, ``ends`` (``deploy.ends``), ``input`` and ``output`` (name,
+        shape, dtype, scale, zero_point), ``operations`` (name -> count), ``agreement`` of its logits with those of the
+        Keras model, ``fully_integer``, ``fully_accelerated`` (by LiteRT's CPU back end), ``accuracy`` and ``latency``
+        (None until ``update``).
     """
 
     path: Path

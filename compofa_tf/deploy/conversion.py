@@ -18,6 +18,7 @@ from compofa_tf.deploy import targets
 from compofa_tf.deploy.lowering import lower
 from compofa_tf.errors import InputError
 from compofa_tf.nets.batches import image_batches, repeatable
+from compofa_tf.normalization import Normalization
 from compofa_tf.quiet import native_stderr_hidden
 
 
@@ -28,6 +29,8 @@ def convert(
     calibrate_on: Any = None,
     profile: str = "mobile",
     lowered: bool = True,
+    io: str | None = None,
+    normalizations: tuple[Normalization, Normalization] | None = None,
 ) -> bytes:
     """Returns a model as TFLite bytes: batch 1, signature ``images`` -> ``logits``. Nothing is checked or written.
 
@@ -41,6 +44,9 @@ def convert(
         without labels: a list, a dataset, an iterator, or a function that returns one (``nets.batches.repeatable``).
       profile: What the model's space may contain, which decides how it is lowered (``targets.PROFILE_TARGETS``).
       lowered: False gives what the stock converter makes of the model, for comparisons.
+      io: Data type of input and output, a key of ``targets.INPUTS``; None: int8 where all between is, else float32.
+      normalizations: How pixels become what the model takes, and what the file is to take; None, or twice the same: the
+        file takes what the model does. A quantized pixel is the pixel itself (scale 1; as uint8 zero point 0).
 
     Raises:
       InputError: If an argument does not fit or the model cannot be converted.
@@ -53,13 +59,13 @@ def convert(
             f"{precision} needs calibrate_on: some hundred normalised training images, evaluation preprocessing."
         )
     model = in_float32(model)
-    module = _frozen(lower(model, target=targets.target_of(precision, profile)) if lowered else model)
+    module = _frozen(lower(model, target=targets.target_of(precision, profile)) if lowered else model, normalizations)
     concrete = module.infer.get_concrete_function(tf.TensorSpec((1, *shape), tf.float32, name="images"))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-    _configure(converter, row)
+    _configure(converter, row, io or ("int8" if row.integer else "float32"))
     if row.needs_images:
         calibrate_on = repeatable(calibrate_on)
-        converter.representative_dataset = lambda: ([image] for image in images_of(calibrate_on, shape))
+        converter.representative_dataset = lambda: ([x] for x in _fed(images_of(calibrate_on, shape), normalizations))
     errors = _ExplainedErrors()
     content = b""
     with _quiet_python(), native_stderr_hidden(), errors:
@@ -91,22 +97,42 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
             yield from _layers(layer)
 
 
-def _configure(converter: Any, precision: targets.Precision) -> None:
+def _fed(
+    images: Iterator[np.ndarray], normalizations: tuple[Normalization, Normalization] | None
+) -> Iterator[np.ndarray]:
+    """Yields what goes into the graph for normalised images.
+
+    The first two pixels of all become black and white, so that the range of the input is that of pixels whatever the
+    images, and a quantized pixel is a pixel.
+    """
+    for index, image in enumerate(images):
+        if normalizations is not None and normalizations[0] != normalizations[1]:
+            trained, taken = normalizations
+            black, white = (np.asarray(taken.apply(np.full(3, pixel))) for pixel in (0, 255))
+            image = np.clip(trained.change(image, to=taken), black, white)
+            if not index:
+                image[0, 0, 0], image[0, -1, -1] = black, white
+        yield image
+
+
+def _configure(converter: Any, precision: targets.Precision, io: str) -> None:
     converter.target_spec.supported_ops = [tf.lite.OpsSet[precision.operations]]
-    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(precision.io)
+    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(io)
     if precision.optimize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision.weights:
         converter.target_spec.supported_types = [tf.as_dtype(weights) for weights in precision.weights]
 
 
-def _frozen(model: keras.Model) -> tf.Module:
+def _frozen(model: keras.Model, normalizations: tuple[Normalization, Normalization] | None) -> tf.Module:
     trainable, others = (
         [tf.constant(weight.numpy()) for weight in weights]
         for weights in (model.trainable_variables, model.non_trainable_variables)
     )
 
     def infer(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        if normalizations is not None and normalizations[0] != normalizations[1]:
+            images = _normalized(images, *normalizations)
         outputs, _ = model.stateless_call(trainable, others, images, training=False)
         flat = keras.tree.flatten(outputs)
         return {"logits": flat[0]} if len(flat) == 1 else {f"output_{i}": x for i, x in enumerate(flat)}
@@ -114,6 +140,12 @@ def _frozen(model: keras.Model) -> tf.Module:
     module = tf.Module()
     module.infer = tf.function(infer, autograph=False)
     return module
+
+
+def _normalized(images: tf.Tensor, trained: Normalization, taken: Normalization) -> tf.Tensor:
+    """``taken.change`` as one depthwise convolution, which is cheaper than a product and a sum over three channels."""
+    scale, offset = taken.terms(trained)
+    return tf.nn.depthwise_conv2d(images, scale.reshape(1, 1, 3, 1), [1, 1, 1, 1], "VALID") + offset
 
 
 class _ExplainedErrors:

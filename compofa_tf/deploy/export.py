@@ -12,11 +12,13 @@ import keras
 import numpy as np
 
 from compofa_tf import files
-from compofa_tf.deploy import flatbuffer, targets
+from compofa_tf.deploy import editing, flatbuffer, targets
 from compofa_tf.deploy.agreement import Agreement, compare
 from compofa_tf.deploy.artifact import OWN_FIELDS, Artifact, sidecar_of
 from compofa_tf.deploy.conversion import convert, images_of, in_float32, input_shape
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.deploy.flatbuffer import Contents, TensorInfo
+from compofa_tf.deploy.metadata import NAME, associated, normalization_of, tflite_metadata
 from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.errors import InputError
 from compofa_tf.nets.batches import repeatable
@@ -25,6 +27,9 @@ from compofa_tf.statistics import wilson_interval
 
 LEAST_IMAGES, ENOUGH_IMAGES = 8, 100
 """Images for the ranges of int8: fewer than the first are refused, fewer than the second are told of."""
+
+SCORE_TOLERANCE = 2 / 256
+"""Largest difference of a probability that a file gives to the softmax of its logits: two of its steps as uint8."""
 
 _COMPARED_IMAGES = 64
 _RANDOM_IMAGES = 8
@@ -38,6 +43,8 @@ def export_tflite(
     precision: str = "float32",
     calibrate_on: Any = None,
     profile: str = "mobile",
+    io: str | None = None,
+    scores: str | None = None,
     metadata: dict[str, Any] | None = None,
     overwrite: bool = False,
     allow_few_images: bool = False,
@@ -45,12 +52,16 @@ def export_tflite(
 ) -> Artifact:
     """Converts a plain Keras model for LiteRT, runs the result against the model, and writes it with its sidecar.
 
-    An int8 model has int8 input and output and per-channel weights; its activations are lowered first
-    (``deploy.lowering``) so that the CPU back end accelerates all of it. Nothing is written unless the file holds only
-    operations that LiteRT has (and only integer ones for int8) and gives the logits of the Keras model: how much they
-    may differ stands with each precision in ``deploy.targets``.
+    An int8 model has per-channel weights; its activations are lowered first (``deploy.lowering``) so that the CPU back
+    end accelerates all of it. Nothing is written unless the file holds only operations that LiteRT has (and only
+    integer ones between the ends for int8) and gives the logits of the Keras model: how much they may differ stands
+    with each precision in ``deploy.targets``.
 
-    Labels and metadata also travel inside the file (``labels.txt``, ``metadata.json``; ``unzip -l`` lists them).
+    The ends are chosen apart from that (``deploy.ends``): unless told otherwise a file takes normalised float32 and
+    gives probabilities, whatever its precision, and carries TFLite Metadata, so that it opens in the standard clients;
+    int8 models of the profile ``"edgetpu"`` are int8 from end to end and give logits.
+
+    Labels and metadata also travel behind the file (``labels.txt``, ``metadata.json``; ``unzip -l`` lists them).
 
     Args:
       model: Functional model from normalised float32 ``[batch, height, width, 3]`` to logits ``[batch, classes]``, of
@@ -61,6 +72,9 @@ def export_tflite(
         a dataset, an iterator, or a function that returns one, as TFLite takes it); evaluation preprocessing. They
         decide the ranges of int8, which needs them; the other precisions use them for the comparison only.
       profile: What the model's space may contain: ``"mobile"``, or ``"edgetpu"``, whose models need no lowering.
+      io: Data type of input and output, a key of ``targets.INPUTS``. ``"uint8"`` takes pixels as they are, ``"int8"``
+        and ``"float32"`` normalised values.
+      scores: ``"probabilities"`` or ``"logits"``.
       metadata: JSON-serialisable facts for the sidecar: ``arch``, ``recipe_hash``, ``normalization``, ``labels``, ...
       overwrite: Whether existing files may be replaced.
       allow_few_images: Whether ranges may come from fewer than ``LEAST_IMAGES`` images.
@@ -74,43 +88,78 @@ def export_tflite(
         converted model does not agree with it.
     """
     target = Path(path)
-    metadata = dict(metadata or {})
-    targets.check_names(precision, profile)
-    _check_metadata(metadata)
+    facts = dict(metadata or {})
+    ends = Ends.of(precision, profile, io=io, scores=scores)
+    _check_metadata(facts)
     files.refuse_to_replace(target, sidecar_of(target), overwrite=overwrite)
     row = targets.PRECISIONS[precision]
+    trained = normalization_of(facts)
+    taken = ends.taken(trained)
+    between = (trained, taken) if trained is not None and taken is not None else None
     model, calibrate_on = in_float32(model), repeatable(calibrate_on)
     count, images = _sample(calibrate_on, input_shape(model))
     if row.needs_images and calibrate_on is not None:
         _check_count(count, allow_few_images)
-    content = convert(model, precision=precision, calibrate_on=calibrate_on, profile=profile)
+    content = convert(
+        model, precision=precision, calibrate_on=calibrate_on, profile=profile, io=ends.io, normalizations=between
+    )
     contents = flatbuffer.inspect(content)
     _check_operations(contents, row)
-    runner = Runner(content, contents=contents)
-    _check_labels(metadata.get("labels"), runner)
+    runner = Runner(content, contents=contents, normalizations=between)
+    _check_labels(facts.get("labels"), runner)
     agreed = _agreement(model, runner, images, row, calibrated=count > 0)
     _check_agreement(agreed, row, allow_disagreement)
-    facts = {"precision": precision, "profile": profile, "calibration_images": count if row.needs_images else 0}
-    content = flatbuffer.append_files(content, _associated({**metadata, **facts}))
+    if between is not None:
+        given = facts["normalization"]
+        facts |= {
+            "trained_normalization": given,
+            "normalization": given if taken == trained else between[1].to_json(),
+        }
+    facts |= {"precision": precision, "profile": profile, "calibration_images": count if row.needs_images else 0}
+    content = _finished(content, ends, {**facts, "ends": ends.to_json()}, shape=runner.input_shape)
+    contents = flatbuffer.inspect(content)
+    if ends.scores == "probabilities":
+        _check_scores(Runner(content, contents=contents)(images), runner(images))
     with files.atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
     record = {
         "accuracy": None,
         "latency": None,
-        **metadata,
         **facts,
         "file": target.name,
         "size_bytes": len(content),
         "sha256": files.sha256(target),
+        "ends": ends.to_json(),
         "input": _tensor(contents.inputs[0]),
         "output": _tensor(contents.outputs[0]),
         "operations": contents.counts,
         "agreement": agreed.to_json(),
+        "fully_integer": contents.is_fully_integer,
         "fully_accelerated": fully_accelerated(content),
     }
     artifact = Artifact(target, record)
     artifact.write()
     return artifact
+
+
+def _finished(content: bytes, ends: Ends, record: dict[str, Any], *, shape: tuple[int, ...]) -> bytes:
+    """Adds what clients need to a model that gives logits: probabilities, TFLite Metadata, labels, the record."""
+    if ends.scores == "probabilities":
+        content = editing.with_softmax(content)
+    description = tflite_metadata(record, ends, side=(shape[0], shape[1]))
+    content = editing.with_description(content, NAME, description)
+    return flatbuffer.append_files(content, associated(record))
+
+
+def _check_scores(found: np.ndarray, logits: np.ndarray) -> None:
+    """Rejects probabilities that are not the softmax of what the file gave before it had one."""
+    likelihoods = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    off = float(np.abs(found - likelihoods / likelihoods.sum(axis=-1, keepdims=True)).max())
+    if not off <= SCORE_TOLERANCE:
+        raise InputError(
+            f"The probabilities of the file are not the softmax of its logits; give scores='logits'. Received: off by "
+            f"{off:.4f}, {SCORE_TOLERANCE:.4f} allowed"
+        )
 
 
 def _check_metadata(metadata: dict[str, Any]) -> None:
@@ -166,7 +215,7 @@ def _sample(calibrate_on: Any, shape: tuple[int, int, int]) -> tuple[int, np.nda
 def _check_operations(contents: Contents, precision: targets.Precision) -> None:
     if contents.custom_operations:
         raise InputError(f"The model needs operations that LiteRT lacks: {', '.join(contents.custom_operations)}.")
-    if precision.fully_integer and not contents.is_fully_integer:
+    if precision.integer and not contents.is_integer_inside:
         culprits = ", ".join(contents.float_operations) or "unused float tensors"
         raise InputError(
             f"The {precision.name} model would compute in floating point: {culprits}; replace those layers."
@@ -202,14 +251,6 @@ def _check_agreement(found: Agreement, precision: targets.Precision, allow_disag
             f"{found.decisive_images} images that the Keras model is sure of; calibrate on more images like those of "
             "the task, or write it all the same with --allow-disagreement (allow_disagreement=True)."
         )
-
-
-def _associated(metadata: dict[str, Any]) -> dict[str, bytes]:
-    inside = {**metadata, "versions": files.versions()}
-    found = {"metadata.json": json.dumps(inside, indent=1, ensure_ascii=False).encode()}
-    if metadata.get("labels"):
-        found["labels.txt"] = "".join(f"{label}\n" for label in metadata["labels"]).encode()
-    return found
 
 
 def _tensor(tensor: TensorInfo) -> dict[str, Any]:

@@ -22,6 +22,10 @@ from compofa_tf.deploy import targets
 from compofa_tf.errors import InputError
 
 _FLOATS = {"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"}
+_ENDS = {"QUANTIZE", "DEQUANTIZE", "SOFTMAX"}
+_END_TENSORS = 3
+"""Input, output, and what goes into a softmax before that."""
+
 _UNREADABLE = (struct.error, IndexError, TypeError, ValueError, OverflowError)
 
 
@@ -130,12 +134,19 @@ class Contents:
     @property
     def precision(self) -> str:
         """The row of ``targets.PRECISIONS`` that the file is of."""
-        return targets.recognize(self.dtypes, fully_integer=self.is_fully_integer)
+        return targets.recognize(self.dtypes, integer=self.is_integer_inside)
 
     @property
     def is_fully_integer(self) -> bool:
         """Whether no tensor is floating point and no operation is custom."""
         return not (_FLOATS & set(self.dtypes)) and not self.custom_operations
+
+    @property
+    def is_integer_inside(self) -> bool:
+        """Whether nothing is floating point but what goes in and comes out, a softmax at the end included."""
+        inner = {operation.name for operation in self.operations if operation.floating} - _ENDS
+        held = sum(self.dtypes.get(dtype, 0) for dtype in _FLOATS)
+        return not inner and not self.custom_operations and held <= _END_TENSORS
 
 
 def inspect(model: str | os.PathLike[str] | bytes) -> Contents:

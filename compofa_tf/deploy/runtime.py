@@ -9,25 +9,31 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.interpreter import Interpreter
 
-from compofa_tf.deploy import flatbuffer
+from compofa_tf.deploy import flatbuffer, metadata
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.deploy.flatbuffer import Contents
 from compofa_tf.errors import InputError
+from compofa_tf.normalization import Normalization
 from compofa_tf.quiet import native_stderr_hidden
 
 
 class Runner:
-    """A ``.tflite`` image classifier as a function from normalised images to logits.
+    """A ``.tflite`` image classifier as a function from normalised images to its scores, logits or probabilities.
 
     Integer models are fed by ``round(x / scale) + zero_point``, clipped to the data type's range, and their output is
-    read back as ``(q - zero_point) * scale``: the same function whatever the precision.
+    read back as ``(q - zero_point) * scale``; those that take pixels, or what was normalised otherwise than in
+    training, are fed that. So it is the same function whatever the precision and the ends.
 
     Args:
       model: Path of a ``.tflite`` file with one input and one output (anything ``os.fspath`` takes), or its bytes.
       threads: CPU threads.
       contents: What ``flatbuffer.inspect`` found in it, where that is known already.
+      normalizations: How pixels become what is given here, and what goes into the file; None: what the file says
+        itself, and if it says nothing, both are the same.
 
     Attributes:
-      contents: The same.
+      contents: What ``flatbuffer.inspect`` found.
+      scores: ``"logits"`` or ``"probabilities"``, as the file says; where it says nothing they are taken for logits.
 
     Raises:
       InputError: If the file is missing, damaged, needs operations that LiteRT does not have, or has several inputs or
@@ -35,7 +41,12 @@ class Runner:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | bytes, *, threads: int = 1, contents: Contents | None = None
+        self,
+        model: str | os.PathLike[str] | bytes,
+        *,
+        threads: int = 1,
+        contents: Contents | None = None,
+        normalizations: tuple[Normalization, Normalization] | None = None,
     ) -> None:
         name = "the given content" if isinstance(model, bytes) else os.fspath(model)
         self.contents = contents or flatbuffer.inspect(model)
@@ -45,6 +56,9 @@ class Runner:
         if lacking := self.contents.custom_operations:
             raise InputError(f"{name} needs operations that LiteRT does not have. Received: {', '.join(lacking)}")
         self._content = model if isinstance(model, bytes) else _read(model)
+        facts = metadata.carried(self._content)
+        self.scores = Ends.of_record(facts).scores
+        self._normalizations = normalizations or metadata.normalizations_of(facts)
         with native_stderr_hidden():
             self._interpreter = Interpreter(model_content=self._content, num_threads=threads)
             self._interpreter.allocate_tensors()
@@ -63,7 +77,7 @@ class Runner:
           images: Float ``[count, height, width, 3]``, normalised as in training.
 
         Returns:
-          Float32 logits ``[count, classes]``.
+          Float32 scores ``[count, classes]``.
 
         Raises:
           InputError: If the images have another shape, or are not finite and would have to be quantized.
@@ -73,6 +87,9 @@ class Runner:
             raise InputError(
                 f"images must be [count, {', '.join(map(str, self.input_shape))}]. Received: shape={images.shape}"
             )
+        if self._normalizations is not None:
+            trained, taken = self._normalizations
+            images = trained.change(images, to=taken)
         codes = quantize(images, *_parameters(self._input))
         outputs = [self._run(codes[index : index + 1]) for index in range(len(codes))]
         found = np.concatenate(outputs) if outputs else np.empty((0, *self._output["shape"][1:]), self._output["dtype"])

@@ -19,6 +19,16 @@ TARGETS: dict[str, bool] = {"litert-cpu-int8": True, "litert-cpu-float": False, 
 PROFILE_TARGETS: dict[str, str | None] = {"mobile": None, "edgetpu": "edgetpu"}
 """Target of the models of each profile; None: LiteRT's CPU back end, whose target the precision decides."""
 
+INPUTS = {
+    "float32": "normalized values",
+    "uint8": "pixels from 0 to 255",
+    "int8": "normalized values, quantized",
+}
+"""Data types of input and output, and what the numbers of the input are."""
+
+SCORES = ("probabilities", "logits")
+"""What comes out: the softmax of the logits, or these themselves."""
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -35,9 +45,8 @@ class Precision:
       operations: Which operations it may use, a name of ``tf.lite.OpsSet``.
       weights: Data types that weights are stored in; empty leaves the choice to the converter.
       needs_images: Whether the ranges of activations are taken from images.
-      io: Data type of input and output.
       cpu_target: What models are lowered for where the CPU runs them, one of ``TARGETS``.
-      fully_integer: Whether no tensor of a file may be floating point.
+      integer: Whether all between the ends of a file is computed in integers (``deploy.ends`` has the ends).
       holds: Data types of which a file has at least one; empty for no such demand.
 
     Raises:
@@ -50,9 +59,8 @@ class Precision:
     operations: str = "TFLITE_BUILTINS"
     weights: tuple[str, ...] = ()
     needs_images: bool = False
-    io: str = "float32"
     cpu_target: str = "litert-cpu-float"
-    fully_integer: bool = False
+    integer: bool = False
     holds: tuple[str, ...] = ()
     agreement: float = 0.9
 
@@ -62,21 +70,20 @@ class Precision:
             raise ValueError(
                 f"cpu_target must be one of {', '.join(TARGETS)}. Received: cpu_target={self.cpu_target!r}"
             )
-        if self.fully_integer and (not self.needs_images or self.io.startswith("float")):
+        if self.integer and not self.needs_images:
             raise ValueError(
-                "A file without floating point needs integer ends and images for its ranges. "
-                f"Received: io={self.io!r}, needs_images={self.needs_images}"
+                f"Computing in integers needs images for its ranges. Received: needs_images={self.needs_images}"
             )
 
-    def fits(self, dtypes: Collection[str], *, fully_integer: bool) -> bool:
+    def fits(self, dtypes: Collection[str], *, integer: bool) -> bool:
         """Whether a file may be of this precision.
 
         Args:
           dtypes: Data types of its tensors.
-          fully_integer: Whether none of them is floating point, and no operation is custom.
+          integer: Whether none of them is floating point but at the ends, and no operation is custom.
         """
         held = not self.holds or any(dtype in dtypes for dtype in self.holds)
-        return held and (fully_integer or not self.fully_integer)
+        return held and (integer or not self.integer)
 
 
 # Tolerances. Logits that have nothing to do with the input differ by about 0.19 of the range of the right ones (mean
@@ -94,21 +101,20 @@ PRECISIONS: dict[str, Precision] = {
             tolerance=0.1,
             operations="TFLITE_BUILTINS_INT8",
             needs_images=True,
-            io="int8",
             cpu_target="litert-cpu-int8",
-            fully_integer=True,
+            integer=True,
         ),
     )
 }
-"""float32; float16 weights; int8 weights with float activations (dynamic range); int8 throughout.
+"""float32; float16 weights; int8 weights with float activations (dynamic range); int8 but for the ends.
 
 A file is of the last precision that it fits, so that each row asks for more than those before it.
 """
 
 
-def recognize(dtypes: Collection[str], *, fully_integer: bool) -> str:
+def recognize(dtypes: Collection[str], *, integer: bool) -> str:
     """Returns the name of the precision of a file; see ``Precision.fits`` for the arguments."""
-    return next(row.name for row in reversed(PRECISIONS.values()) if row.fits(dtypes, fully_integer=fully_integer))
+    return next(row.name for row in reversed(PRECISIONS.values()) if row.fits(dtypes, integer=integer))
 
 
 def target_of(precision: str, profile: str) -> str:

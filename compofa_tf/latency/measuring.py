@@ -20,6 +20,8 @@ import numpy as np
 
 from compofa_tf import files
 from compofa_tf.deploy.conversion import convert
+from compofa_tf.deploy.editing import with_softmax
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.deploy.targets import check_names
 from compofa_tf.latency.devices.device import Device
 from compofa_tf.latency.plan import MeasurementPlan, Procedure
@@ -164,7 +166,8 @@ def _convert_all(
 
 
 def _file_name(space: Space, precision: str, item: _Item) -> str:
-    text = repr((item.name, precision, space.fingerprint, sorted(files.versions().items())))
+    ends = Ends.of(precision, space.profile)
+    text = repr((item.name, precision, ends, space.fingerprint, sorted(files.versions().items())))
     return hashlib.sha256(text.encode()).hexdigest()[:24] + ".tflite"
 
 
@@ -172,7 +175,16 @@ def _convert(space: Space, precision: str, item: _Item, path: Path) -> None:
     model = item.build(space)
     images = np.random.default_rng(0).standard_normal((_RANDOM_IMAGES, *model.input_shape[1:]), np.float32)
     _settle(model, images)
-    content = convert(model, precision=precision, calibrate_on=images, profile=space.profile)
+    ends = Ends.of(precision, space.profile)
+    content = convert(
+        model,
+        precision=precision,
+        calibrate_on=images,
+        profile=space.profile,
+        io=ends.io if item.whole else None,  # pieces meet inside a network, whole subnets have the ends that ship
+    )
+    if item.whole and ends.scores == "probabilities":
+        content = with_softmax(content)
     with files.atomic_write(path) as temporary:
         temporary.write_bytes(content)
     if item.whole:

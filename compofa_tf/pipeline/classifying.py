@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ import numpy as np
 
 from compofa_tf.data.checking import read
 from compofa_tf.data.inputs import input_of
-from compofa_tf.data.normalization import Normalization
+from compofa_tf.deploy import metadata
 from compofa_tf.deploy.flatbuffer import attached_files
 from compofa_tf.deploy.runtime import Runner
 from compofa_tf.errors import InputError
+from compofa_tf.normalization import Normalization
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,21 @@ def classify(model: Path, pictures: Iterable[Path], *, top: int = 3) -> Iterator
         except InputError as error:
             yield Answer(picture, reason=str(error))
             continue
-        (logits,) = runner(image[None])
-        scores = np.exp(logits - logits.max())
-        scores /= scores.sum()
+        (scores,) = runner(image[None])
+        if runner.scores == "logits":
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
         best = np.argsort(-scores, kind="stable")[:top]
         yield Answer(picture, tuple((labels[i] if labels else str(i), float(scores[i])) for i in best))
 
 
 def _carried(model: Path) -> tuple[list[str], Normalization, bool]:
     """Labels, normalisation and whether EXIF orientation was applied in training, as they travel inside the file."""
-    attached = attached_files(model)
-    labels = attached.get("labels.txt", b"").decode("utf-8").splitlines()
-    try:
-        facts = json.loads(attached["metadata.json"])
-        found, upright = facts["normalization"], facts.get("preprocessing", {}).get("exif_orientation", True)
-        return labels, Normalization(tuple(found["mean"]), tuple(found["std"]), found.get("name", "custom")), upright
-    except (KeyError, TypeError, ValueError):
+    facts = metadata.carried(model)
+    normalization = metadata.normalization_of(facts, "trained_normalization") or metadata.normalization_of(facts)
+    if normalization is None:
         raise InputError(
             f"{model} does not say how pixels become its inputs; give a file of `compofa export`, which carries that."
-        ) from None
+        )
+    labels = attached_files(model).get(metadata.LABELS, b"").decode("utf-8").splitlines()
+    return labels, normalization, bool((facts.get("preprocessing") or {}).get("exif_orientation", True))

@@ -12,6 +12,7 @@ from compofa_tf.accuracy.evaluation import accuracy_of, evaluate_each, logits_of
 from compofa_tf.accuracy.per_class import PerClass
 from compofa_tf.data import inputs
 from compofa_tf.deploy.artifact import Artifact
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.deploy.export import export_tflite
 from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
@@ -121,12 +122,14 @@ def over_budget(artifacts: Iterable[Artifact], workdir: WorkDir) -> str | None:
 
 
 def _export(
-    run: Run, front: Front, candidate: Candidate, budget_ms: float, allowed: Mapping[str, bool]
+    run: Run, front: Front, candidate: Candidate, budget_ms: float, allowed: Mapping[str, Any]
 ) -> tuple[list[Artifact], float]:
     """Exports one subnet in every precision; returns its artifacts and its latency in ms in that of the budget."""
     settings, arch = run.recipe.deploy, candidate.arch
     model = extract(run.calibrated(arch), arch)
     ranges = run.images_for_calibration(arch.resolution, count=settings.calibration_images)
+    precisions = tuple(dict.fromkeys((front.precision, *settings.precisions)))
+    ends = {precision: _ends(run, precision) for precision in precisions}
     artifacts = {
         precision: export_tflite(
             model,
@@ -134,11 +137,13 @@ def _export(
             precision=precision,
             calibrate_on=ranges if PRECISIONS[precision].needs_images else None,
             profile=run.space.profile,
+            io=ends[precision].io,
+            scores=ends[precision].scores,
             metadata=_metadata(run, front, candidate, budget_ms),
             overwrite=True,
             **allowed,
         )
-        for precision in dict.fromkeys((front.precision, *settings.precisions))
+        for precision in precisions
     }
     answered = _answered(run, model, arch.resolution)
     judged = comparable(front, run)
@@ -154,6 +159,13 @@ def _export(
         artifact.update(**facts, latency=latency, within_budget=within_budget)
         say(f"{artifact.path.name}: {rows[precision].ms:.3g} ms, {_in_words(facts)}")
     return list(artifacts.values()), measured_ms
+
+
+def _ends(run: Run, precision: str) -> Ends:
+    """The ends that the recipe asks for, where files of a precision have them."""
+    settings = run.recipe.deploy
+    io = settings.io if PRECISIONS[precision].integer else None
+    return Ends.of(precision, run.space.profile, io=io, scores=settings.scores)
 
 
 def _measure(run: Run, artifact: Artifact, budget_ms: float | None) -> BenchmarkRow:

@@ -10,10 +10,10 @@ from typing import Any
 
 from compofa_tf import recipes
 from compofa_tf.data.card import require_named
-from compofa_tf.data.normalization import Normalization
 from compofa_tf.data.survey import Survey
 from compofa_tf.data.tree import nfc
 from compofa_tf.errors import InputError
+from compofa_tf.normalization import Normalization
 from compofa_tf.pipeline.given import given_space
 from compofa_tf.progress import say
 from compofa_tf.published.recognition import KernelMatrices, supernet_of

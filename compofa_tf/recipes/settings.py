@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compofa_tf import families
-from compofa_tf.deploy.targets import PRECISIONS
+from compofa_tf.deploy.targets import INPUTS, PRECISIONS, SCORES
 from compofa_tf.recipes import fields
 from compofa_tf.space import Space
 
@@ -300,11 +300,16 @@ class DeploySettings:
       precisions: Precisions of the ``.tflite`` files.
       calibration_images: Training images that set the quantization ranges.
       tries: Candidates tried when the measured latency breaks the budget.
+      io: Data type of input and output, a key of ``deploy.targets.INPUTS``, of the precisions that have it; ``None``:
+        float32, for models of the Edge TPU profile int8.
+      scores: ``"probabilities"`` or ``"logits"``; ``None``: probabilities, with int8 of the Edge TPU profile logits.
     """
 
     precisions: tuple[str, ...] = ("float32", "int8")
     calibration_images: int = 500
     tries: int = 3
+    io: str | None = fields.later(None)
+    scores: str | None = fields.later(None)
 
     def __post_init__(self) -> None:
         """Rejects unknown precisions and empty counts."""
@@ -312,6 +317,9 @@ class DeploySettings:
         _precisions(self)
         fields.require(self, "calibration_images", self.calibration_images >= 1, "at least 1")
         fields.require(self, "tries", self.tries >= 1, "at least 1")
+        for name, known in (("io", tuple(INPUTS)), ("scores", SCORES)):
+            chosen = getattr(self, name)
+            fields.require(self, name, chosen is None or chosen in known, f"one of {', '.join(known)}")
 
 
 def _resolutions(chosen: DataSettings | AccuracySettings) -> None:

@@ -57,7 +57,7 @@ def test_the_rule_is_written_down_as_it_is_applied(resolution, small, large):
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_picture_says_why(name):
-    from compofa_tf.data.normalization import Normalization
+    from compofa_tf.normalization import Normalization
 
     with pytest.raises(InputError):
         input_of(BAD[name], resolution=8, normalization=Normalization.named("symmetric"))

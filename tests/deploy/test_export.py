@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from plain_nets import LABELS, SIDE, images, swish, tiny_net
 
 from compofa_tf import files
 from compofa_tf.deploy import export as export_module
@@ -21,52 +22,12 @@ from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.errors import InputError
 
-SIDE = 32
-LABELS = ["Äpfel", "pears", "plums", "nuts", "figs"]
 METADATA = {
     "labels": LABELS,
     "recipe_hash": "0123456789abcdef",
     "arch": {"id": "r32-test"},
     "normalization": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
 }
-
-
-def swish(x):
-    return layers.Activation("hard_silu")(x)
-
-
-def norm(x):
-    # Momentum 0: one call with training=True leaves the statistics of that batch, as a calibrated subnet has them.
-    return layers.BatchNormalization(momentum=0.0)(x)
-
-
-def tiny_net(*, activation="hard_silu", se=True):
-    """A small MobileNetV3 as plain.build writes it, stride 2 with explicit padding included."""
-    act = layers.Activation
-    inputs = keras.Input((SIDE, SIDE, 3), name="images")
-    x = layers.ZeroPadding2D(1)(inputs)
-    x = act(activation)(norm(layers.Conv2D(16, 3, 2, use_bias=False)(x)))
-    for stride in (1, 2):
-        y = act(activation)(norm(layers.Conv2D(32, 1, use_bias=False)(x)))
-        if stride == 2:
-            y = layers.ZeroPadding2D(2)(y)
-        padding = "same" if stride == 1 else "valid"
-        y = act(activation)(norm(layers.DepthwiseConv2D(5, stride, padding=padding, use_bias=False)(y)))
-        if se:
-            gate = layers.GlobalAveragePooling2D(keepdims=True)(y)
-            gate = layers.Conv2D(8, 1, activation="relu")(gate)
-            gate = act("hard_sigmoid")(layers.Conv2D(32, 1)(gate))
-            y = layers.Multiply()([y, gate])
-        y = norm(layers.Conv2D(16, 1, use_bias=False)(y))
-        x = layers.Add()([x, y]) if stride == 1 else y
-    x = act(activation)(norm(layers.Conv2D(64, 1, use_bias=False)(x)))
-    x = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    x = act(activation)(layers.Conv2D(64, 1, use_bias=False)(x))
-    return keras.Model(inputs, layers.Dense(len(LABELS), name="logits")(layers.Flatten()(x)))
-
-
-def images(count, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (count, SIDE, SIDE, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -99,21 +60,31 @@ def exported(model, tmp_path_factory):
 @pytest.mark.parametrize(
     ("precision", "bound"), [("float32", 1e-4), ("float16", 1e-2), ("dynamic", 0.1), ("int8", 0.1)]
 )
-def test_the_file_computes_what_the_model_computes(model, exported, precision, bound):
+def test_the_file_computes_what_the_model_computes(model, exported, precision, bound, tmp_path):
     fresh = images(16, seed=5)
     expected = model(fresh, training=False).numpy()
-    found = Runner(exported[precision])(fresh)
-    assert found.dtype == np.float32
-    assert np.abs(found - expected).max() < bound * (expected.max() - expected.min())
+    ranges = images(32) if precision == "int8" else None
+    path = tmp_path / "logits.tflite"
+    logits = Runner(export_tflite(model, path, precision=precision, calibrate_on=ranges, scores="logits"))(fresh)
+    assert logits.dtype == np.float32
+    assert np.abs(logits - expected).max() < bound * (expected.max() - expected.min())
+    runner = Runner(exported[precision])
+    assert runner.scores == "probabilities"
+    np.testing.assert_allclose(runner(fresh), softmax(logits), atol=1e-6)
+
+
+def softmax(logits):
+    return np.asarray(keras.ops.softmax(logits))
 
 
 def test_int8_is_integer_lowered_and_fully_accelerated(exported):
     artifact = exported["int8"]
     contents = flatbuffer.inspect(artifact)
-    assert contents.is_fully_integer
-    assert contents.float_operations == contents.custom_operations == ()
+    assert contents.is_integer_inside and not contents.is_fully_integer
+    assert contents.float_operations == ("DEQUANTIZE", "QUANTIZE", "SOFTMAX")
+    assert contents.custom_operations == ()
     assert "HARD_SWISH" not in contents.counts
-    assert contents.inputs[0].dtype == contents.outputs[0].dtype == "INT8"
+    assert contents.inputs[0].dtype == contents.outputs[0].dtype == "FLOAT32"
     assert contents.inputs[0].shape == (1, SIDE, SIDE, 3)
     assert artifact.record["fully_accelerated"] is True
 
@@ -165,12 +136,19 @@ def test_sidecar(exported):
     agreement = record["agreement"]
     assert agreement["images"] == 32
     assert 0 < agreement["mean_share_of_range"] < 0.1
-    np.testing.assert_allclose(agreement["mean_output_steps"], agreement["mean_difference"] / record["output"]["scale"])
-    quantized = record["input"]
-    assert quantized["dtype"] == "int8"
-    # Images in [-1, 1]: 255 steps of 2 / 255 with the middle between -1 and 0.
-    np.testing.assert_allclose(quantized["scale"], 2 / 255, rtol=1e-3)
-    assert quantized["zero_point"] in (-1, 0)
+    assert record["ends"] == {
+        "io": "float32",
+        "takes": "normalized values",
+        "scores": "probabilities",
+        "opens_in": ["LiteRT", "MediaPipe", "LiteRT.js"],
+    }
+    assert record["input"] == {
+        "name": record["input"]["name"],
+        "shape": [1, SIDE, SIDE, 3],
+        "dtype": "float32",
+        "scale": None,
+        "zero_point": None,
+    }
 
 
 def test_metadata_and_labels_travel_inside(exported):
@@ -281,12 +259,12 @@ def test_a_model_that_disagrees_is_not_written(model, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_is_parsed_once(model, tmp_path, monkeypatch):
+def test_a_file_is_parsed_before_and_after_its_ends(model, tmp_path, monkeypatch):
     parsed = []
     real = flatbuffer.inspect
     monkeypatch.setattr(flatbuffer, "inspect", lambda content: parsed.append(len(content)) or real(content))
     export_tflite(model, tmp_path / "m.tflite")
-    assert len(parsed) == 1
+    assert len(parsed) == 2
 
 
 def test_nothing_is_printed(model, tmp_path, capfd):

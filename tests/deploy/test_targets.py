@@ -23,9 +23,8 @@ TOYS = {
         PRECISIONS["int8"],
         name="int16x8",
         operations="EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",
-        io="float32",  # LiteRT's stopwatch can fill no int16 buffer
         tolerance=1e-2,  # with activations of 16 bits the error of the 8-bit weights is left
-        fully_integer=False,
+        integer=False,
         holds=("INT16",),
     ),
 }
@@ -55,7 +54,7 @@ def test_a_precision_is_added_by_one_row(name, model, images, tmp_path, monkeypa
     artifact = ct.export_tflite(model, path, precision=name, calibrate_on=images)
     assert artifact.agreement.within(TOYS[name].tolerance)
     assert artifact.record["calibration_images"] == (24 if TOYS[name].needs_images else 0)
-    assert artifact.record["input"]["dtype"] == TOYS[name].io
+    assert artifact.record["input"]["dtype"] == "float32"
     assert ct.benchmark(artifact, runs=5, warmup=1).precision == name
     again = Artifact.load(path)
     assert again.precision == flatbuffer.inspect(path).precision == name
@@ -79,7 +78,7 @@ def test_rows_bear_their_names():
 
 
 @pytest.mark.parametrize(
-    ("dtypes", "fully_integer", "precision"),
+    ("dtypes", "integer", "precision"),
     [
         ({"FLOAT32", "INT32"}, False, "float32"),
         ({"FLOAT32", "FLOAT16"}, False, "float16"),
@@ -90,8 +89,8 @@ def test_rows_bear_their_names():
         ({"INT8"}, False, "dynamic"),  # a custom operation
     ],
 )
-def test_the_last_row_that_fits_is_the_precision_of_a_file(dtypes, fully_integer, precision):
-    assert targets.recognize(dtypes, fully_integer=fully_integer) == precision
+def test_the_last_row_that_fits_is_the_precision_of_a_file(dtypes, integer, precision):
+    assert targets.recognize(dtypes, integer=integer) == precision
 
 
 def test_every_profile_has_a_target_in_every_precision():
@@ -109,7 +108,6 @@ def test_every_profile_has_a_target_in_every_precision():
     ("change", "message"),
     [
         ({"cpu_target": "gpu"}, r"cpu_target must be one of .*Received: cpu_target='gpu'"),
-        ({"io": "float32"}, r"needs integer ends .*Received: io='float32'"),
         ({"needs_images": False}, r"images for its ranges. Received: .*needs_images=False"),
     ],
 )

@@ -8,9 +8,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from compofa_tf.deploy.artifact import Artifact
+from compofa_tf.deploy.runtime import Runner
+from compofa_tf.normalization import Normalization
 from compofa_tf.pipeline.demo import run_demo
+from compofa_tf.pipeline.run import Run
 
 pytestmark = pytest.mark.slow
 
@@ -45,3 +50,26 @@ def test_says_where_it_is_and_what_comes_next(finished):
     _, said = finished
     assert "[5/5]" in said and "Next: compofa train" in said
     assert "Traceback" not in said
+
+
+def test_its_models_open_in_the_standard_client_and_say_the_same(finished, mediapipe, tmp_path):
+    """Neither did before there was metadata, and int8 input is refused by every client."""
+    run = Run(finished[0])
+    models = sorted((finished[0] / "models").glob("*.tflite"))
+    assert len(models) >= 4
+    for model in models:
+        artifact = Artifact.load(model)
+        side, symmetric = artifact.record["input"]["shape"][1], Normalization.named("symmetric")
+        ((images, _),) = run.data.eval(resolution=side, batch_size=100, limit=100)
+        pixels = np.clip(np.rint((images.numpy() + 1) * 127.5), 0, 255).astype(np.uint8)
+        np.save(tmp_path / "pictures.npy", pixels)
+        done = mediapipe(Path(__file__).resolve().parents[1] / "mediapipe_client.py", tmp_path / "pictures.npy", model)
+        assert done.returncode == 0, done.stderr[-2000:]
+        (found,) = json.loads(done.stdout.splitlines()[-1])
+        ours = Runner(model)(symmetric.apply(pixels.astype(np.float32)))
+        first_two = np.sort(ours, axis=-1)[:, -2:]
+        # Where 127.5 is subtracted and rounded to whole numbers, clients round ties as they please.
+        clear = first_two[:, 1] - first_two[:, 0] > (0.1 if artifact.precision == "int8" else 1e-5)
+        assert len(clear) == 100 and clear.sum() > 60
+        np.testing.assert_array_equal(np.asarray([index for _, index, _ in found])[clear], ours.argmax(-1)[clear])
+        assert [label for label, *_ in found] == [run.labels[index] for _, index, _ in found]

@@ -236,6 +236,8 @@ def other_value(key, value):
         "data.group_by": "folder",
         "accuracy.images": "10",
         "deploy.precisions": "int8",
+        "deploy.io": "uint8",
+        "deploy.scores": "logits",
         "latency.precisions": "int8",
     }
     if key.endswith(("sort_channels", "kernels", "expands", "depths")):

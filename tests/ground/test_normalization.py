@@ -24,7 +24,9 @@ def test_normalization_is_the_same_for_numpy_and_tensors(name):
 
 
 def test_impossible_normalizations_are_refused():
-    with pytest.raises(InputError, match=r"one of symmetric, imagenet. Received: normalization='torch'"):
+    with pytest.raises(
+        InputError, match=r"one of symmetric, imagenet, pixels, centered. Received: normalization='torch'"
+    ):
         Normalization.named("torch")
     with pytest.raises(InputError, match="must be positive"):
         Normalization(mean=(0.5, 0.5, 0.5), std=(1.0, 0.0, 1.0))
@@ -33,6 +35,21 @@ def test_impossible_normalizations_are_refused():
 
 
 def test_no_tensorflow_is_imported():
-    code = "import sys, compofa_tf.data, compofa_tf.data.normalization\n"
+    code = "import sys, compofa_tf.data, compofa_tf.normalization\n"
     code += "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", ["symmetric", "imagenet", "pixels", "centered"])
+def test_images_that_were_normalised_otherwise(name):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3)).astype(np.float32)
+    other = Normalization.named(name)
+    for own in map(Normalization.named, ("symmetric", "imagenet", "pixels")):
+        np.testing.assert_allclose(own.change(own.apply(pixels), to=other), other.apply(pixels), atol=2e-4)
+    assert other.uniform == (name != "imagenet")
+
+
+def test_pixels_and_centered_keep_every_pixel():
+    pixels = np.arange(256, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+    np.testing.assert_array_equal(Normalization.named("pixels").apply(pixels).round(3), pixels)
+    np.testing.assert_allclose(Normalization.named("centered").apply(pixels), (pixels - 128) / 128, atol=1e-6)
