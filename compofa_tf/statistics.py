@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,31 @@ def paired_interval(only_first: int, only_second: int, count: int) -> tuple[floa
     difference = first - second
     half = NORMAL_95 * math.sqrt((first + second - difference**2) / (count + 2))
     return max(-1.0, difference - half), min(1.0, difference + half)
+
+
+class PairedDifference(NamedTuple):
+    """How much larger a share is than another one that was observed on the same sample.
+
+    Attributes:
+      difference: The first minus the second.
+      low: Lower end of its 95 % confidence interval (``paired_interval``).
+      high: Upper end.
+      only_first: Observations in which the first succeeded and the second did not.
+      only_second: The other way round.
+    """
+
+    difference: float
+    low: float
+    high: float
+    only_first: int
+    only_second: int
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray) -> PairedDifference:
+    """Returns the difference of two shares of successes: bool ``[count]`` each, of the same observations."""
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    low, high = paired_interval(only_first, only_second, len(first))
+    return PairedDifference((only_first - only_second) / len(first), low, high, only_first, only_second)
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:

@@ -83,6 +83,11 @@ class WorkDir:
         return self.path / "accuracy" / "val.json"
 
     @property
+    def whole_accuracy_file(self) -> Path:
+        """Accuracies of the front's points on all pictures, where the table is of a part of them."""
+        return self.accuracy_file.parent / "whole" / self.accuracy_file.name
+
+    @property
     def accuracy_files(self) -> list[Path]:
         """Every accuracy table that is there."""
         return sorted(self.accuracy_file.parent.glob("*.json"))

@@ -60,6 +60,16 @@ def fake_tables():
     return table
 
 
+def per_class():
+    """Accuracy class by class, of a model that takes cats for dogs."""
+    return {
+        "balanced_accuracy": 0.8,
+        "recall": {"cat": 0.7, "dog": 0.9, "owl": None},
+        "counts": {"cat": 6000, "dog": 4000, "owl": 0},
+        "confusions": [["cat", "dog", 1800], ["dog", "cat", 400]],
+    }
+
+
 def fake_artifact(candidate, table, budget_ms, rng):
     precision, predicted = table.precision, table.predict(candidate.arch)
     measured = predicted * rng.uniform(0.98, 1.05)
@@ -74,8 +84,14 @@ def fake_artifact(candidate, table, budget_ms, rng):
         "sha256": "".join(rng.choice(list("0123456789abcdef"), 64)),
         "macs": macs,
         "agreement": {"images": 64, "top1_agreement": 63 / 64},
-        "accuracy": {"top1": top1, "top5": 0.98, "count": VAL_IMAGES, "low": low, "high": high},
-        "test_accuracy": {"top1": top1 - 0.01, "top5": 0.97, "count": 10_000, "low": low - 0.01, "high": high - 0.01},
+        "accuracy": {
+            "top1": top1, "top5": 0.98, "count": VAL_IMAGES, "low": low, "high": high,
+            "per_class": per_class(),
+        },
+        "test_accuracy": {
+            "top1": top1 - 0.01, "top5": 0.97, "count": 10_000, "low": low - 0.01, "high": high - 0.01,
+            "per_class": per_class(),
+        },
         "float_accuracy": {"top1": candidate.top1, "top5": 0.98, "count": VAL_IMAGES},
         "latency": {
             "predicted_ms": predicted,

@@ -12,7 +12,7 @@ import numpy as np
 
 from compofa_tf import files
 from compofa_tf.errors import InputError
-from compofa_tf.statistics import paired_interval
+from compofa_tf.statistics import PairedDifference, paired_difference
 
 
 @dataclass(eq=False)
@@ -53,11 +53,9 @@ class Answers(Mapping[str, np.ndarray]):
         packed = np.stack([self._bits[name] for name in names])
         return np.unpackbits(packed, axis=1, count=self.count).astype(bool)
 
-    def difference(self, first: str, second: str) -> tuple[float, float, float]:
+    def difference(self, first: str, second: str) -> PairedDifference:
         """Returns by how much the first subnet is more accurate than the second, and the 95 % interval of that."""
-        one, other = self[first], self[second]
-        only_first, only_second = int((one & ~other).sum()), int((~one & other).sum())
-        return (only_first - only_second) / self.count, *paired_interval(only_first, only_second, self.count)
+        return paired_difference(self[first], self[second])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the answers atomically."""

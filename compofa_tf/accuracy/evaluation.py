@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from compofa_tf.accuracy import models
+from compofa_tf.accuracy.per_class import PerClass
 from compofa_tf.errors import InputError
 from compofa_tf.nets.supernet import Supernet
 from compofa_tf.space import Arch
@@ -75,6 +76,27 @@ def accuracy_of(ranks: np.ndarray) -> Accuracy:
     if not count:
         raise InputError("Evaluation needs at least one image. Received: an empty dataset")
     return Accuracy(first / count, among_five / count, count)
+
+
+def judged(
+    labels: Sequence[str], batches: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> tuple[Accuracy, PerClass, np.ndarray]:
+    """Returns accuracy, confusion and right or wrong of each image, from one pass.
+
+    Args:
+      labels: Class names.
+      batches: Scores and labels of each batch (``logits_of``).
+
+    Returns:
+      The third is bool ``[images]``.
+    """
+    ranks, true, predicted = [], [], []
+    for scores, own in batches:
+        ranks.append(ranks_of(scores, own))
+        true.append(own)
+        predicted.append(scores.argmax(axis=-1))
+    found = accuracy_of(np.concatenate([np.zeros(0, np.uint8), *ranks]))
+    return found, PerClass.of(labels, np.concatenate(true), np.concatenate(predicted)), np.concatenate(ranks) < 1
 
 
 def evaluate_each(model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 from compofa_tf import families, files
 from compofa_tf._lazy import later
 from compofa_tf.accuracy.answers import Answers, beside
+from compofa_tf.accuracy.per_class import balanced_accuracy
 from compofa_tf.errors import InputError
 from compofa_tf.progress import progress_bar, say
 from compofa_tf.space import Arch, Space
@@ -23,7 +24,10 @@ KIND = "accuracy_table"
 MOST_MEASURED = 100_000
 """Subnets of a space that may be measured one and all; of a larger space a sample is."""
 
-_OWNED_BY = ("data", "split", "images", "calibration_images", "training_hash")
+SAME_SHARES, EQUAL_CLASSES = "same class shares", "equal classes"
+"""How ``images`` of all pictures are drawn, and how tables before version 3 drew them."""
+
+_OWNED_BY = ("data", "role", "images", "sample", "calibration_images", "precision", "device", "training_hash")
 """Attributes under which alone a table may be continued."""
 
 _SAVED_EVERY_S = 20.0
@@ -38,16 +42,19 @@ class AccuracyRecord:
       top1: Share of images whose label came first, in [0, 1].
       top5: Share of images whose label was among the first five, in [0, 1].
       count: Images that were looked at.
+      balanced: Balanced accuracy, the mean recall of the classes, in [0, 1]; None where it is not known.
     """
 
     arch: Arch
     top1: float
     top5: float
     count: int
+    balanced: float | None = None
 
     def __post_init__(self) -> None:
         """Rejects shares outside [0, 1] and a count that is no whole number of at least 1."""
-        for name, value in (("top1", self.top1), ("top5", self.top5)):
+        shares = (("top1", self.top1), ("top5", self.top5), ("balanced", self.balanced))
+        for name, value in shares[: 2 if self.balanced is None else 3]:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f"An accuracy is a share in [0, 1]. Received: {name}={value!r}")
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
@@ -79,8 +86,12 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
     Attributes:
       space: The space.
       data: Name of the data set.
-      split: Which part of it the accuracies are of.
-      images: Images per subnet; ``None`` stands for the whole split.
+      role: Which of its pictures the accuracies are of: ``"val"``, those that choose.
+      images: Images per subnet; ``None`` stands for all of that role.
+      sample: How they are drawn, where not all are taken.
+      available: How many pictures of that role there are; None where nobody knows.
+      precision: Precision of the arithmetic: ``"float32"``, that of the supernet.
+      device: What computed the answers: ``"host"``, the machine that the supernet was on.
       calibration_images: Training images behind the batch-norm statistics of each subnet.
       resolutions: Resolutions that are to be covered, ascending.
       recipe_hash: ``Recipe.hash`` of the run that measured last, if any: where the numbers come from.
@@ -89,12 +100,16 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
 
     space: Space
     data: str
-    split: str = "val"
+    role: str = "val"
     images: int | None = None
     calibration_images: int = 2048
     resolutions: tuple[int, ...] = ()
     recipe_hash: str | None = None
     training_hash: str | None = None
+    sample: str = SAME_SHARES
+    available: int | None = None
+    precision: str = "float32"
+    device: str = "host"
 
     def __post_init__(self) -> None:
         """Starts with no records."""
@@ -115,7 +130,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
 
     def __repr__(self) -> str:
         """Says how much is covered, and of what."""
-        return f"<AccuracyTable of {self.data}/{self.split}: {len(self)} of {self.total} subnets, {self.space!r}>"
+        return f"<AccuracyTable of {self.data}/{self.role}: {len(self)} of {self.total} subnets, {self.space!r}>"
 
     @property
     def total(self) -> int:
@@ -134,9 +149,16 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         return [arch for arch in archs if arch not in known]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON-serialisable mapping: the header and, by id, top-1, top-5, count and the 95 % interval."""
+        """Returns a JSON-serialisable mapping: the header and, by id, accuracies, count and the 95 % interval."""
         records = {
-            name: {"top1": r.top1, "top5": r.top5, "count": r.count, "low": r.low, "high": r.high}
+            name: {
+                "top1": r.top1,
+                "top5": r.top5,
+                "balanced": r.balanced,
+                "count": r.count,
+                "low": r.low,
+                "high": r.high,
+            }
             for name, r in self._records.items()
         }
         return {**self._header(), "covered": {"measured": len(self), "of": self.total}, "records": records}
@@ -145,13 +167,18 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         return {
             "space": self.space.to_json(),
             "fingerprint": self.space.fingerprint,
-            "data": self.data,
-            "split": self.split,
-            "images": self.images,
+            **self.pictures,
+            "figures": "measured",
             "calibration_images": self.calibration_images,
             "training_hash": self.training_hash,
             "resolutions": list(self.resolutions),
         }
+
+    @property
+    def pictures(self) -> dict[str, Any]:
+        """What the accuracies are of: pictures, and on what they were answered; JSON-serialisable."""
+        names = ("data", "role", "images", "available", "sample", "precision", "device")
+        return {name: getattr(self, name) for name in names}
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Writes the table atomically: ``path`` holds the old table or the whole new one, never a part."""
@@ -177,12 +204,12 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         content = files.read_json(path, kind=KIND)
         with files.interpreted(path, again="measure again without it"):
             own = families.space_in(content, expected=space, again="measure this space first")
-            if content["schema_version"] < 2:  # which knew the whole recipe only
-                content = {**content, "training_hash": None}
-            names = ("data", "split", "images", "calibration_images", "resolutions", "recipe_hash", "training_hash")
+            content = _of_today(content)
+            names = (*_OWNED_BY, "available", "resolutions", "recipe_hash")
             table = cls(space=own, **{name: content[name] for name in names})
             for name, row in content["records"].items():
-                table._records[name] = AccuracyRecord(own.parse(name), row["top1"], row["top5"], row["count"])
+                shares = (row["top1"], row["top5"], row["count"], row.get("balanced"))
+                table._records[name] = AccuracyRecord(own.parse(name), *shares)
         return table
 
     @classmethod
@@ -192,7 +219,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         *,
         space: Space,
         data: str,
-        split: str = "val",
+        role: str = "val",
         images: int | None = None,
         calibration_images: int = 2048,
         resolutions: Sequence[int] = (),
@@ -205,7 +232,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
           path: File of an earlier, perhaps interrupted measurement; ``None`` starts anew.
           space: The space.
           data: As the attribute.
-          split: As the attribute.
+          role: As the attribute.
           images: As the attribute.
           calibration_images: As the attribute.
           resolutions: Resolutions to cover; those of the file are kept.
@@ -215,7 +242,7 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         Raises:
           InputError: If the file is damaged or its numbers depend on something else; it is left as it is.
         """
-        fresh = cls(space, data, split, images, calibration_images, tuple(resolutions), recipe_hash, training_hash)
+        fresh = cls(space, data, role, images, calibration_images, tuple(resolutions), recipe_hash, training_hash)
         if path is None or not Path(path).exists():
             return fresh
         table = cls.load(path, space=space)
@@ -277,19 +304,21 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
             recipe_hash=recipe_hash,
             training_hash=training_hash,
         )
+        table.available = len(data.eval_labels())
         wanted = list(dict.fromkeys(_all_of(net.space, resolutions) if archs is None else archs))
         todo = table.missing(wanted)
         measured = later(__name__, "accuracy.measuring").measure(
             net, todo, data, images=images, calibration_images=calibration_images, batch_size=batch_size
         )
-        answers = _answers_beside(path)
+        answers, labels = _answers_beside(path), data.eval_labels(limit=images)
         with progress_bar(total=len(wanted), initial=len(wanted) - len(todo), desc="accuracy", shown=progress) as bar:
             saved = time.monotonic()
             for arch, ranks in measured:
-                count = len(ranks)
-                table.add(AccuracyRecord(arch, float((ranks < 1).mean()), float((ranks < 5).mean()), count))
-                answers = answers or Answers(count, data.eval_labels(limit=images))
-                answers.add(net.space.id(arch), ranks < 1)
+                right, count = ranks < 1, len(ranks)
+                balanced = float(balanced_accuracy(right, labels))
+                table.add(AccuracyRecord(arch, float(right.mean()), float((ranks < 5).mean()), count, balanced))
+                answers = answers or Answers(count, labels)
+                answers.add(net.space.id(arch), right)
                 bar.update()
                 if path is not None and time.monotonic() - saved > _SAVED_EVERY_S:
                     table._save_with(answers, path)
@@ -299,6 +328,17 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
         if progress:
             say(f"Accuracy of {len(table)} of {table.total} subnets x resolutions on {data.name}.")
         return table
+
+
+def _of_today(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a table of any version, as this one writes it."""
+    if content["schema_version"] < 2:  # which knew the whole recipe only
+        content = {**content, "training_hash": None}
+    if content["schema_version"] < 3:
+        drawn = SAME_SHARES if content["images"] is None else EQUAL_CLASSES
+        content = {**content, "role": content["split"], "sample": drawn, "precision": "float32", "device": "host"}
+        content["available"] = None
+    return content
 
 
 def _answers_beside(path: str | os.PathLike[str] | None) -> Answers | None:

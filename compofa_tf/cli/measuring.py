@@ -27,6 +27,8 @@ def _measure(options: argparse.Namespace) -> None:
     if options.latency or both:
         measuring.measure_latency(run)
         tables += [run.latency_table_file(precision) for precision in run.recipe.latency.precisions]
+    if (options.accuracy or both) and measuring.confirm(run) is not None:
+        tables.append(run.whole_accuracy_file)
     tell(run.next_towards_front, wrote=" and ".join(map(str, tables)))
 
 
@@ -50,12 +52,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise InputError("Give --arch (a subnet of the run) or --model (a .keras or .tflite file).")
     import_tensorflow_quietly()
     evaluating = later(__name__, "pipeline.evaluating")
-    if arch is not None:
-        say(str(evaluating.evaluate_subnet(run, arch, images=options.images)))
-    else:
-        say(str(evaluating.evaluate_file(run, options.model, images=options.images)))
+    accuracy, per_class = evaluating.evaluate(run, arch or options.model, images=options.images)
+    say(str(accuracy))
     if options.per_class:
-        say(str(evaluating.evaluate_per_class(run, arch or options.model, images=options.images)))
+        say(str(per_class))
     tell(run.next_command)
 
 

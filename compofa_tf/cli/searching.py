@@ -22,7 +22,8 @@ from compofa_tf.workdir import RUNS
 
 
 def _search(options: argparse.Namespace) -> None:
-    run = open_run(options, writes=True).changed(assignments(options))
+    objective = [f"search.objective={options.objective}"] if options.objective else []
+    run = open_run(options, writes=True).changed([*assignments(options), *objective])
     front = later(__name__, "pipeline.searching").find_front(
         run,
         budgets_ms=options.budget_ms,
@@ -43,10 +44,13 @@ def _tell_front(front: Any) -> None:
         origin, caveat = (front.latency["conditions"][name] for name in ("origin", "caveat"))
         say(f"Latencies are not of this machine: {origin}; {caveat}.")
     say(f"{len(front)} subnets on the front, from {front.coverage}.")
-    top1 = "predicted top-1" if front.predicted else "top-1  "
-    say(f"budget ms  predicted ms  {top1}  subnet")
+    shown = "predicted top-1" if front.predicted else "balanced" if front.objective == "balanced" else "top-1"
+    whole = any(best.whole is not None for best in front.chosen.values())
+    say(f"budget ms  predicted ms  {shown:>8}  {'on all pictures  ' if whole else ''}subnet")
     for budget_ms, best in front.chosen.items():
-        say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {best.top1:{len(top1)}.2%}  {best.id}")
+        on_all = "" if best.whole_score is None else f"{best.whole_score:.2%}"
+        score = f"{best.score:{max(8, len(shown))}.2%}"
+        say(f"{budget_ms:9.4g}  {best.predicted_ms:12.4g}  {score}  {f'{on_all:>15}  ' if whole else ''}{best.id}")
     for line in front.doubts:
         say(line)
 
@@ -74,6 +78,11 @@ def _search_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the evolution in spaces too large to be looked at outright"
+    )
+    parser.add_argument(
+        "--objective",
+        metavar="top1|balanced",
+        help="what is as large as it can be within a budget (search.objective): top-1, or mean recall of the classes",
     )
     add_overwrite(parser)
     add_settings(parser)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from compofa_tf import commands, files
-from compofa_tf.accuracy.evaluation import accuracy_of, evaluate_each, logits_of, ranks_of
-from compofa_tf.accuracy.per_class import PerClass
+from compofa_tf.accuracy.evaluation import evaluate_each, judged, logits_of
 from compofa_tf.data import inputs
 from compofa_tf.deploy.artifact import Artifact
 from compofa_tf.deploy.ends import Ends
@@ -20,9 +19,10 @@ from compofa_tf.latency.table import LatencyTable
 from compofa_tf.nets.subnet import extract
 from compofa_tf.pipeline.run import Run
 from compofa_tf.progress import say
-from compofa_tf.searches.front import Candidate, Front
+from compofa_tf.searches.candidate import Candidate
+from compofa_tf.searches.front import Front
 from compofa_tf.space import cost
-from compofa_tf.statistics import paired_interval
+from compofa_tf.statistics import paired_difference
 from compofa_tf.workdir import WorkDir
 
 _MEASUREMENTS = 3
@@ -211,16 +211,15 @@ def _accuracy(run: Run, artifact: Artifact, answered: Mapping[str, np.ndarray], 
         "test_accuracy_not_measured": "there are no test pictures: accuracy is of those that chose the model",
     }
     for role, expected in answered.items():
-        batches = list(logits_of(artifact.path, _pictures(run, role, resolution)))
-        ranks = np.concatenate([ranks_of(logits, labels) for logits, labels in batches])
-        true = np.concatenate([labels for _, labels in batches])
-        predicted = np.concatenate([logits.argmax(axis=-1) for logits, _ in batches])
+        batches = logits_of(artifact.path, _pictures(run, role, resolution))
+        accuracy, per_class, right = judged(data.labels, batches)
         found["accuracy" if role == "val" else "test_accuracy"] = {
-            **accuracy_of(ranks).to_json(),
+            **accuracy.to_json(),
             "data": data.name,
-            "split": role,
-            "against_float": _paired(ranks < 1, expected < 1),
-            "per_class": PerClass.of(data.labels, true, predicted).to_json(),
+            "role": role,
+            "figure": "measured",
+            "against_float": _paired(right, expected < 1),
+            "per_class": per_class.to_json(),
         }
     if found["test_accuracy"]:
         del found["test_accuracy_not_measured"]
@@ -229,10 +228,9 @@ def _accuracy(run: Run, artifact: Artifact, answered: Mapping[str, np.ndarray], 
 
 def _paired(file: np.ndarray, model: np.ndarray) -> dict[str, float | int]:
     """How much more accurate a file is than its Keras model, on the same pictures, with the 95 % interval of that."""
-    only_file, only_model = int((file & ~model).sum()), int((~file & model).sum())
-    low, high = paired_interval(only_file, only_model, len(file))
-    difference = (only_file - only_model) / len(file)
-    return {"difference": difference, "low": low, "high": high, "only_file": only_file, "only_float": only_model}
+    found = paired_difference(file, model)
+    names = {"only_first": "only_file", "only_second": "only_float"}
+    return {names.get(name, name): number for name, number in found._asdict().items()}
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError, at_least
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.pipeline.run import Run
+from compofa_tf.pipeline.searching import searched
+from compofa_tf.progress import say
 from compofa_tf.space import Arch, Space
 
 
@@ -49,6 +51,38 @@ def measure_accuracy(
             calibration_images=run.calibration_images,
             batch_size=settings.batch_size,
             path=run.accuracy_file,
+            recipe_hash=recipe.hash,
+            training_hash=recipe.training_hash,
+        )
+
+
+def confirm(run: Run) -> AccuracyTable | None:
+    """Measures the points of the front on all validation pictures, where the accuracy table is of a part of them.
+
+    What was chosen on a part looks better on it than on all, and exported models are judged on all.
+
+    Returns:
+      The table of these points, or None: where there is no latency table yet, or nothing to add.
+    """
+    recipe, latency = run.recipe, run.latency_table_file(run.recipe.search.precision)
+    if not (run.accuracy_file.exists() and latency.exists()):
+        return None
+    try:
+        points = searched(run).points
+    except InputError:  # the search will say what is missing
+        return None
+    if all(point.count == len(run.data.ids_of("val")) for point in points):
+        return None
+    say(f"The {len(points)} points of the front once more, on all validation pictures.")
+    with run.writing("accuracy"):
+        return AccuracyTable.measure(
+            run.net,
+            data=run.data,
+            archs=[point.arch for point in points],
+            resolutions=recipe.accuracy.resolutions,
+            calibration_images=run.calibration_images,
+            batch_size=recipe.accuracy.batch_size,
+            path=run.whole_accuracy_file,
             recipe_hash=recipe.hash,
             training_hash=recipe.training_hash,
         )

@@ -43,12 +43,19 @@ def find_front(
     run.require_trained()
     with run.writing("front"):
         files.refuse_to_replace(run.front_file, overwrite=overwrite)
-        front = _searched(run, budgets_ms or run.recipe.search.budgets_ms, accuracy, latency, seed)
+        front = searched(run, budgets_ms or run.recipe.search.budgets_ms, accuracy, latency, seed)
         front.save(run.front_file)
     return front
 
 
-def _searched(run: Run, budgets_ms: Sequence[float], accuracy: str, latency: str, seed: int) -> Front:
+def searched(
+    run: Run,
+    budgets_ms: Sequence[float] = (),
+    accuracy: str = "measured",
+    latency: str = "measured",
+    seed: int = 0,
+) -> Front:
+    """Returns what ``find_front`` writes."""
     recipe, space, archs = run.recipe, run.space, run.archs
     source = sources.accuracy_source(accuracy, run)
     if archs is not None and isinstance(source, AccuracyTable):
@@ -64,8 +71,20 @@ def _searched(run: Run, budgets_ms: Sequence[float], accuracy: str, latency: str
         budgets_ms=budgets_ms,
         archs=archs,
         evolution=Evolution(seed=seed) if large else None,
+        objective=recipe.search.objective,
+        whole=_whole(run, source),
     )
     return replace(front, recipe_hash=recipe.hash, evidence=_evidence(run, front))
+
+
+def _whole(run: Run, source: Any) -> AccuracyTable | None:
+    """Accuracies on all pictures, if they are of the same training and data."""
+    path = run.whole_accuracy_file
+    if not isinstance(source, AccuracyTable) or not path.exists():
+        return None
+    whole = AccuracyTable.load(path, space=run.space)
+    same = all(getattr(whole, name) == getattr(source, name) for name in ("data", "role", "training_hash"))
+    return whole if same else None
 
 
 def _evidence(run: Run, front: Front) -> dict[str, Any]:

@@ -273,6 +273,10 @@ class LatencySettings:
             fields.require(self, name, getattr(self, name) >= 0, "at least 0")
 
 
+OBJECTIVES = ("top1", "balanced")
+"""What a search can make as large as possible: top-1 or balanced accuracy."""
+
+
 @dataclass(frozen=True)
 class SearchSettings:
     """What the search looks for.
@@ -280,16 +284,19 @@ class SearchSettings:
     Attributes:
       budgets_ms: Latency budgets; empty: three spread over the reachable range.
       precision: Precision whose latency counts.
+      objective: What is to be as large as it can be: ``"top1"``, or ``"balanced"``, the mean recall of the classes.
     """
 
     budgets_ms: tuple[float, ...] = ()
     precision: str = "int8"
+    objective: str = fields.later("top1")
 
     def __post_init__(self) -> None:
         """Rejects budgets that nothing can meet."""
         fields.check_fields(self)
         fields.require(self, "budgets_ms", all(budget > 0 for budget in self.budgets_ms), "positive")
         fields.require(self, "precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}")
+        fields.require(self, "objective", self.objective in OBJECTIVES, f"one of {', '.join(OBJECTIVES)}")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from compofa_tf.latency.table import LatencyTable
 from compofa_tf.reports.reading import Material
 from compofa_tf.reports.records import number, value
 from compofa_tf.reports.sidecars import Sidecar
+from compofa_tf.searches.candidate import Candidate
 from compofa_tf.searches.exact import search
-from compofa_tf.searches.front import Candidate, Front
+from compofa_tf.searches.front import Front
 
 Lines = dict[str, list[tuple[float, float]]]
 """Points ``(step, value)`` by name, in order."""
@@ -126,19 +127,40 @@ def _panel(front: Front, sidecars: Sequence[Sidecar], resolutions: tuple[int, ..
     marks = [_mark(front, sidecar, known) for sidecar in sidecars if sidecar.precision == front.precision]
     marked = {mark.budget_ms for mark in marks}
     marks += [
-        Mark(choice.id, budget_ms, (choice.predicted_ms, choice.top1))
+        Mark(choice.id, budget_ms, (choice.predicted_ms, _best_known(choice)))
         for budget_ms, choice in front.chosen.items()
         if budget_ms not in marked
     ]
     device, threads = front.latency.get("device"), front.latency.get("threads")
     return Panel(
         title=f"{front.precision} on {device}, {threads} thread{'s' if threads != 1 else ''}",
-        dots=tuple((c.predicted_ms, c.top1, c.arch.resolution) for c in front.candidates),
-        front=tuple((point.predicted_ms, point.top1) for point in front.points),
+        dots=tuple((c.predicted_ms, c.score, c.arch.resolution) for c in front.candidates),
+        front=tuple((point.predicted_ms, _best_known(point)) for point in front.points),
         resolutions=resolutions,
         marks=tuple(marks),
-        accuracy="predicted top-1 accuracy, %" if front.predicted else "top-1 accuracy, %",
+        accuracy=_axis(front, [sidecar for sidecar in sidecars if sidecar.precision == front.precision]),
     )
+
+
+def _best_known(candidate: Candidate) -> float:
+    """The accuracy on all pictures where that was measured, else on those of the search."""
+    return candidate.score if candidate.whole_score is None else candidate.whole_score
+
+
+def _axis(front: Front, drawn: Sequence[Sidecar]) -> str:
+    """What the vertical axis shows; where it shows figures of different pictures, which are of which."""
+    if front.predicted:
+        return "predicted top-1 accuracy, %"
+    name = "balanced accuracy, %" if front.objective == "balanced" else "top-1 accuracy, %"
+    counts = {
+        "dots": {candidate.count for candidate in front.candidates},
+        "line": {point.count if point.whole is None else point.whole.count for point in front.points},
+        "files": {int(sidecar.images) for sidecar in drawn if sidecar.images is not None},
+    }
+    if len(set().union(*counts.values())) < 2:
+        return name
+    said = [f"{what}: {' or '.join(f'{n:,}' for n in sorted(some))}" for what, some in counts.items() if some]
+    return f"{name} ({', '.join(said)} pictures)"
 
 
 def on_device_of(front: Front, sidecar: Sidecar) -> bool:
@@ -151,13 +173,15 @@ def _mark(front: Front, sidecar: Sidecar, known: Mapping[str, Candidate]) -> Mar
     return Mark(
         label=sidecar.id,
         budget_ms=sidecar.budget_ms if front.budgets else None,
-        predicted=(candidate.predicted_ms, candidate.top1) if candidate else None,
-        measured=_measured(sidecar) if on_device_of(front, sidecar) else None,
+        predicted=(candidate.predicted_ms, _best_known(candidate)) if candidate else None,
+        measured=_measured(sidecar, front.objective) if on_device_of(front, sidecar) else None,
     )
 
 
-def _measured(sidecar: Sidecar) -> Measured | None:
+def _measured(sidecar: Sidecar, objective: str) -> Measured | None:
     ms, top1 = sidecar.measured_ms, sidecar.top1
+    if objective == "balanced":
+        return None if ms is None or sidecar.balanced is None else Measured(ms, ms, *3 * [sidecar.balanced])
     if ms is None or top1 is None:
         return None
     p90_ms, low, high = sidecar.p90_ms, sidecar.low, sidecar.high

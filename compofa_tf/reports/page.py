@@ -102,6 +102,7 @@ def _content(material: Material) -> dict[str, Any]:
         "imported": material.imported is not None,
         "sources": tables.sources(fronts),
         "sidecars": material.sidecars,
+        "per_class": tables.per_class(material),
         "charts": _curves(material),
         "training": tables.training_facts(material),
         "accuracy_tables": [tables.accuracy_facts(name, content) for name, content in material.accuracy.items()],

@@ -77,6 +77,40 @@ class Sidecar:
         return number(self.content, "accuracy", "count")
 
     @property
+    def balanced(self) -> float | None:
+        """Measured balanced accuracy of the file on the same images, in [0, 1]."""
+        return number(self.content, "accuracy", "per_class", "balanced_accuracy")
+
+    @property
+    def recalls(self) -> list[tuple[str, float, float]] | None:
+        """(class, recall, images) of the classes that have images, the lowest recall first.
+
+        On the test images where there are some, else on those that chose.
+        """
+        recall, counts = (value(self._judged, "per_class", name) for name in ("recall", "counts"))
+        if not isinstance(recall, dict):
+            return None
+        known = ((str(name), number(recall, name), number(counts, name)) for name in recall)
+        return sorted(
+            ((name, share, count or 0.0) for name, share, count in known if share is not None), key=lambda row: row[1]
+        )
+
+    @property
+    def confusions(self) -> list[tuple[str, str, float]] | None:
+        """(class, class that it was taken for, images) of the same images, the most frequent first."""
+        rows = value(self._judged, "per_class", "confusions")
+        if not isinstance(rows, list):
+            return None
+        listed = [row for row in rows if isinstance(row, list) and len(row) == 3]
+        return [(str(a), str(b), float(count)) for a, b, count in listed if isinstance(count, (int, float))]
+
+    @property
+    def _judged(self) -> Any:
+        """What was found on the pictures that judge, or else on those that chose."""
+        on_test = value(self.content, "test_accuracy")
+        return value(self.content, "accuracy") if on_test is None else on_test
+
+    @property
     def test_top1(self) -> float | None:
         """Measured top-1 accuracy of the file on pictures that did not choose it, in [0, 1]."""
         return number(self.content, "test_accuracy", "top1")
@@ -103,8 +137,15 @@ class Sidecar:
 
     @property
     def float_top1(self) -> float | None:
-        """Measured top-1 accuracy of the float subnet, in [0, 1]."""
-        return number(self.content, "float_accuracy", "top1")
+        """Measured top-1 accuracy of the float subnet, in [0, 1]; on all images where that was measured."""
+        on_all = number(self.content, "float_accuracy", "whole", "top1")
+        return number(self.content, "float_accuracy", "top1") if on_all is None else on_all
+
+    @property
+    def float_images(self) -> float | None:
+        """Images behind ``float_top1``."""
+        on_all = number(self.content, "float_accuracy", "whole", "count")
+        return number(self.content, "float_accuracy", "count") if on_all is None else on_all
 
     @property
     def predicted_top1(self) -> float | None:

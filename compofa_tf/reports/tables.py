@@ -60,6 +60,31 @@ def _exported(sidecar: Sidecar, front: Front, budget_ms: float) -> dict[str, Any
     return {**card, "top1": sidecar.top1, "low": sidecar.low, "high": sidecar.high, "predicted": False}
 
 
+_SHOWN_CLASSES, _SHOWN_CONFUSIONS = 5, 5
+
+
+def per_class(material: Material) -> list[dict[str, Any]]:
+    """Returns what each exported file gets wrong: balanced accuracy, classes of the lowest recall, confusions."""
+    rows = []
+    for sidecar in material.sidecars:
+        recalls = sidecar.recalls or []
+        if len(recalls) < 2:
+            continue
+        lowest = [f"{name} {percent(share)} of {count:,.0f}" for name, share, count in recalls[:_SHOWN_CLASSES]]
+        often = [f"{a} for {b} {count:,.0f}" for a, b, count in (sidecar.confusions or [])[:_SHOWN_CONFUSIONS]]
+        rows.append(
+            {
+                "id": sidecar.id,
+                "precision": sidecar.precision,
+                "balanced": sum(share for _, share, _ in recalls) / len(recalls),
+                "pictures": "val" if sidecar.test_images is None else "test",
+                "lowest": ", ".join(lowest),
+                "confusions": ", ".join(often) or "none",
+            }
+        )
+    return rows
+
+
 def grouped_conditions(material: Material) -> list[tuple[str, Facts]]:
     """Returns conditions of measurement, and files measured under them with how far they agree with the Keras model."""
     groups: dict[str, Facts] = {}
@@ -199,8 +224,9 @@ def accuracy_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
     images = value(content, "images")
     measured, total = (value(content, "covered", key) for key in ("measured", "of"))
     facts = [
-        ("data", f"{value(content, 'data')}, {value(content, 'split')} split"),
-        ("images per subnet", "all of the split" if images is None else f"{images:,}"),
+        ("data", f"{value(content, 'data')}, {value(content, 'role') or value(content, 'split')} pictures"),
+        ("images per subnet", _pictures(content, images)),
+        ("computed in", value(content, "precision")),
         ("calibration", f"{value(content, 'calibration_images')} training images per subnet"),
         ("covered", f"{measured} of {total} subnets x resolutions"),
         ("resolutions", _joined(value(content, "resolutions"), " px")),
@@ -209,6 +235,14 @@ def accuracy_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:
         ("written", _date(content)),
     ]
     return {"name": name, "facts": _known(facts)}
+
+
+def _pictures(content: dict[str, Any], images: Any) -> str:
+    """How many, and of how many."""
+    available = number(content, "available")
+    if images is None or (available is not None and images >= available):
+        return "all" if available is None else f"all {available:,.0f}"
+    return f"{images:,}" if available is None else f"{images:,} of {available:,.0f}, {value(content, 'sample')}"
 
 
 def latency_facts(name: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from compofa_tf.accuracy.answers import Answers
+from compofa_tf.searches.candidate import best_first
 from compofa_tf.searches.front import Front
 
 REPEATS = 200
@@ -25,8 +26,10 @@ def evidence_of(front: Front, answers: Answers, *, repeats: int = REPEATS, seed:
     be too good (bootstrap bias correction: I. Tsamardinos, E. Greasidou and G. Borboudakis, Machine Learning 107,
     2018).
 
-    *No better than*: points of the front of which these pictures do not show that they are more accurate than a faster
-    one: the 95 % interval of the difference, on the same pictures, holds 0.
+    *No better than*: points of the front of which these pictures do not show that they are more accurate (top-1) than a
+    faster one: the 95 % interval of the difference, on the same pictures, holds 0.
+
+    Both are of the figures that the search was made with, those of the table, and of what they alone would have chosen.
 
     Args:
       front: The front.
@@ -43,9 +46,17 @@ def evidence_of(front: Front, answers: Answers, *, repeats: int = REPEATS, seed:
     return {
         "pictures": answers.count,
         "repeats": repeats,
-        "optimism": _optimism(front, right, repeats, seed),
+        "optimism": _optimism(front, right * _weights(front, answers), repeats, seed),
         "no_better_than": _no_better_than(front, answers),
     }
+
+
+def _weights(front: Front, answers: Answers) -> np.ndarray:
+    """What each picture counts, 1 on average: the same for top-1, for balanced accuracy each class the same in all."""
+    if front.objective == "top1" or answers.labels is None:
+        return np.ones(answers.count)
+    counts = np.bincount(answers.labels)
+    return answers.count / (counts[answers.labels] * np.count_nonzero(counts))
 
 
 def _optimism(front: Front, right: np.ndarray, repeats: int, seed: int) -> dict[str, float]:
@@ -60,7 +71,8 @@ def _optimism(front: Front, right: np.ndarray, repeats: int, seed: int) -> dict[
     for budget_ms in front.budgets:
         within = np.flatnonzero(latency <= budget_ms)
         best = within[np.argmax(chosen_by[within], axis=0)]  # of equals the fastest, as candidates are sorted
-        found[f"{budget_ms:g}"] = float(front.best(budget_ms).top1 - judged[best, np.arange(repeats)].mean())
+        chosen = min((front.candidates[i] for i in within), key=best_first)
+        found[f"{budget_ms:g}"] = float(chosen.score - judged[best, np.arange(repeats)].mean())
     return found
 
 
@@ -68,8 +80,7 @@ def _no_better_than(front: Front, answers: Answers) -> dict[str, str]:
     found = {}
     for i, point in enumerate(front.points):
         for faster in front.points[:i]:
-            _, low, _ = answers.difference(point.id, faster.id)
-            if low <= 0:
+            if answers.difference(point.id, faster.id).low <= 0:
                 found[point.id] = faster.id
                 break
     return found

@@ -14,9 +14,11 @@ from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.latency.arrays import latencies_of
 from compofa_tf.latency.table import LatencyTable
+from compofa_tf.recipes.settings import OBJECTIVES
 from compofa_tf.searches.budgets import check_budgets, pareto
+from compofa_tf.searches.candidate import Candidate
 from compofa_tf.searches.evolution import Evolution, evolve
-from compofa_tf.searches.front import Candidate, Front, default_budgets
+from compofa_tf.searches.front import Front, default_budgets
 from compofa_tf.space import Arch, Space
 from compofa_tf.space.archs import Archs
 
@@ -34,6 +36,8 @@ def search(
     archs: Sequence[Arch] | None = None,
     evolution: Evolution | None = None,
     path: str | os.PathLike[str] | None = None,
+    objective: str = "top1",
+    whole: AccuracyTable | None = None,
 ) -> Front:
     """Returns the Pareto front of a space and its best subnet within each latency budget.
 
@@ -52,11 +56,16 @@ def search(
       archs: The only subnets to consider, resolutions included, where not all of the space are there to be used.
       evolution: Settings of the evolution, which is then used even in a small space.
       path: File for the state of an evolution, which is continued from it if it exists.
+      objective: What is to be as large as it can be, one of ``OBJECTIVES``: top-1, or balanced accuracy, which only
+        measured tables have.
+      whole: Accuracies of some subnets on all pictures, where ``accuracy`` is of a part of them.
 
     Raises:
-      InputError: If a table is of another space, the accuracy table is empty, the latency table does not cover a
-        subnet, a budget is no positive number, or a budget is below the fastest subnet.
+      InputError: If a table is of another space, the accuracy table is empty or without the objective, the latency
+        table does not cover a subnet, a budget is no positive number, or a budget is below the fastest subnet.
     """
+    if objective not in OBJECTIVES:
+        raise InputError(f"objective must be one of {', '.join(OBJECTIVES)}. Received: objective={objective!r}")
     for name, table in (("accuracy", accuracy), ("latency", latency)):
         if table.space.fingerprint != space.fingerprint:
             raise InputError(
@@ -64,7 +73,9 @@ def search(
             )
     budgets = check_budgets(budgets_ms)
     if isinstance(accuracy, AccuracyTable):
-        front = _search_measured(accuracy, latency, budgets, resolutions, archs)
+        front = _search_measured(accuracy, latency, budgets, resolutions, archs, objective=objective, whole=whole)
+    elif objective != "top1":
+        raise InputError(f"Predicted accuracies are top-1; measure them. Received: objective={objective!r}")
     else:
         sides = tuple(sorted(set(resolutions or latency.resolutions)))
         if archs is not None:
@@ -83,6 +94,9 @@ def _search_measured(
     budgets: tuple[float, ...],
     resolutions: Sequence[int] | None,
     archs: Sequence[Arch] | None,
+    *,
+    objective: str,
+    whole: AccuracyTable | None,
 ) -> Front:
     space = accuracy.space
     wanted = accuracy.resolutions if resolutions is None else tuple(sorted(set(resolutions)))
@@ -97,24 +111,34 @@ def _search_measured(
             "No accuracy was measured for the resolutions to search; measure it first, or search others. "
             f"Received: resolutions={wanted}, measured: {accuracy.resolutions}"
         )
+    if objective == "balanced" and any(record.balanced is None for _, record in records):
+        raise InputError(
+            "The accuracy table is from before balanced accuracies were measured; delete it and measure again. "
+            f"Received: objective={objective!r}"
+        )
     predicted = _predict_ms(latency, [record.arch for _, record in records])
+    wholes = {} if whole is None or accuracy.images is None else whole
     return Front(
         space=space,
         candidates=tuple(
-            Candidate(name, record.arch, record.top1, record.count, latency_ms)
+            Candidate(
+                name,
+                record.arch,
+                record.top1,
+                record.count,
+                latency_ms,
+                balanced=record.balanced if objective == "balanced" else None,
+                whole=wholes.get(name),
+            )
             for (name, record), latency_ms in zip(records, predicted)
         ),
         total=space.size * len(wanted) if allowed is None else len(allowed),
         budgets=budgets,
         precision=latency.precision,
         latency=_described(latency),
-        accuracy={
-            "data": accuracy.data,
-            "split": accuracy.split,
-            "images": accuracy.images,
-            "calibration_images": accuracy.calibration_images,
-        },
+        accuracy={**accuracy.pictures, "calibration_images": accuracy.calibration_images},
         recipe_hash=accuracy.recipe_hash,
+        objective=objective,
     )
 
 

@@ -6,69 +6,24 @@ import functools
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from compofa_tf import families, files
+from compofa_tf.accuracy.table import AccuracyRecord
 from compofa_tf.errors import InputError
 from compofa_tf.searches.budgets import check_budgets, pareto, round_up
-from compofa_tf.space import Arch, Space
+from compofa_tf.searches.candidate import Candidate, best_first, fastest_first, whole_to_json
+from compofa_tf.space import Space
 from compofa_tf.space.printing import aligned
-from compofa_tf.statistics import wilson_interval
 
 KIND = "front"
 HEADROOM = 1.05
 """Default budgets lie this far above what they aim at, because a prediction may be a few percent low."""
 KEPT_ALTERNATIVES = 8
 """Alternatives per budget that are listed in ``front.json`` for its readers."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A subnet at one resolution, with what is known about it.
-
-    Attributes:
-      id: Its name (``Space.id``).
-      arch: The subnet, resolution included.
-      top1: Top-1 accuracy of the float subnet, in [0, 1]: measured if ``count`` is positive, else predicted.
-      count: Images behind ``top1``; 0 for an accuracy that was predicted.
-      predicted_ms: Latency by the latency table, from measured pieces: not a measurement of this subnet.
-    """
-
-    id: str
-    arch: Arch
-    top1: float
-    count: int
-    predicted_ms: float
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of a measured ``top1``; of a predicted one nothing is known but the value."""
-        return wilson_interval(self.top1, self.count) if self.count else (self.top1, self.top1)
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns a JSON-serialisable mapping."""
-        low, high = self.interval
-        measured = {"top1": self.top1, "low": low, "high": high, "count": self.count}
-        accuracy = measured if self.count else {"predicted_top1": self.top1}
-        return {
-            "id": self.id,
-            "arch": self.arch.to_json(),
-            "accuracy": accuracy,
-            "latency": {"predicted_ms": self.predicted_ms},
-        }
-
-
-def best_first(candidate: Candidate) -> tuple[float, float, str]:
-    """Sorting key: more accurate first, then faster, then by id."""
-    return -candidate.top1, candidate.predicted_ms, candidate.id
-
-
-def fastest_first(candidate: Candidate) -> tuple[float, float, str]:
-    """Sorting key: faster first, then more accurate, then by id."""
-    return candidate.predicted_ms, -candidate.top1, candidate.id
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +37,12 @@ class Front:
       budgets: Latency budgets in ms, ascending.
       precision: Precision of the latency table.
       latency: What the latency table was measured on: device, threads, conditions.
-      accuracy: What the accuracy table was measured on: data, split, images, calibration images.
+      accuracy: What the accuracy table was measured on: data, role of the pictures, how many and how they were drawn,
+        precision, device, calibration images.
       recipe_hash: ``Recipe.hash`` of the run, if any.
       examined: How many were looked at; all candidates when absent.
       evidence: How far the accuracies can be believed (``searches.evidence``); empty where nobody asked.
+      objective: What is as large as it can be within a budget: ``"top1"`` or ``"balanced"``.
     """
 
     space: Space
@@ -98,6 +55,7 @@ class Front:
     recipe_hash: str | None = None
     examined: int | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
+    objective: str = "top1"
 
     def __post_init__(self) -> None:
         """Puts candidates and budgets into order and rejects impossible budgets."""
@@ -127,25 +85,54 @@ class Front:
         """The front as a table: a row per point, with the budgets that it was chosen for."""
         head = f"{self.space.family} on {self.latency.get('device', 'a device')}, {self.precision}: "
         head += f"{len(self)} points from {self.coverage}"
-        interval = [] if self.predicted else ["95 % interval"]
-        rows = [["id", "predicted top-1" if self.predicted else "top-1", *interval, "predicted ms", "best within"]]
-        for point in self:
-            low, high = point.interval
-            interval = [] if self.predicted else [f"{low:.1%} to {high:.1%}"]
-            budgets = ", ".join(f"{ms:g} ms" for ms, chosen in self.chosen.items() if chosen == point)
-            rows.append([point.id, f"{point.top1:.1%}", *interval, f"{point.predicted_ms:#.4g}".rstrip("."), budgets])
+        rows = [self._head(), *map(self._row, self)]
         return "\n".join([head, *aligned(rows, "<" + ">" * (len(rows[0]) - 2) + "<"), *self.doubts])
+
+    def _head(self) -> list[str]:
+        measured = [] if self.predicted else ["95 % interval"]
+        balanced = ["balanced"] if self.objective == "balanced" else []
+        whole = ["on all pictures"] if self._wholes else []
+        first = "predicted top-1" if self.predicted else "top-1"
+        return ["id", first, *measured, *balanced, *whole, "predicted ms", "best within"]
+
+    def _row(self, point: Candidate) -> list[str]:
+        low, high = point.interval
+        measured = [] if self.predicted else [f"{low:.1%} to {high:.1%}"]
+        balanced = [] if point.balanced is None else [f"{point.balanced:.1%}"]
+        score = point.whole_score
+        whole = ["-" if score is None else f"{score:.1%}"] if self._wholes else []
+        budgets = ", ".join(f"{ms:g} ms" for ms, chosen in self.chosen.items() if chosen == point)
+        predicted_ms = f"{point.predicted_ms:#.4g}".rstrip(".")
+        return [point.id, f"{point.top1:.1%}", *measured, *balanced, *whole, predicted_ms, budgets]
+
+    @functools.cached_property
+    def _wholes(self) -> bool:
+        return any(point.whole is not None for point in self.points)
+
+    @property
+    def unconfirmed(self) -> tuple[Candidate, ...]:
+        """Points whose accuracy is that of a part of the pictures alone."""
+        images, available = (self.accuracy.get(name) for name in ("images", "available"))
+        if self.predicted or images is None or (available is not None and images >= available):
+            return ()
+        return tuple(point for point in self.points if point.whole is None)
 
     @property
     def doubts(self) -> list[str]:
         """What the pictures that chose do not show, a line each; empty where that is not known."""
         alike = self.evidence.get("no_better_than", {})
         lines = [f"These pictures do not show that {name} is better than {other}." for name, other in alike.items()]
+        if self.unconfirmed:
+            lines.append(
+                f"Accuracies are those of {self.accuracy['images']:,} of the pictures; {len(self.unconfirmed)} of "
+                f"{len(self)} points were not measured on all of them (measuring again does that)."
+            )
         optimism = self.evidence.get("optimism", {})
         if optimism:
             listed = ", ".join(f"{100 * value:.1f} within {budget} ms" for budget, value in optimism.items())
+            name = "top-1" if self.objective == "top1" else "balanced accuracy"
             lines.append(
-                f"Chosen on the {self.evidence['pictures']:,} pictures that they are measured on, which makes top-1 "
+                f"Chosen on the {self.evidence['pictures']:,} pictures that they are measured on, which makes {name} "
                 f"too good by about this many points: {listed}."
             )
         return lines
@@ -158,8 +145,8 @@ class Front:
         Candidates equal in both stay together.
         """
         latency = np.array([candidate.predicted_ms for candidate in self.candidates])
-        top1 = np.array([candidate.top1 for candidate in self.candidates])
-        return tuple(self.candidates[i] for i in np.flatnonzero(pareto(latency, top1)))
+        score = np.array([candidate.score for candidate in self.candidates])
+        return tuple(self.candidates[i] for i in np.flatnonzero(pareto(latency, score)))
 
     @functools.cached_property
     def chosen(self) -> dict[float, Candidate]:
@@ -168,6 +155,8 @@ class Front:
 
     def best(self, budget_ms: float) -> Candidate:
         """Returns the most accurate subnet predicted within a budget; of equals the faster, then the smaller id.
+
+        Where all points within the budget were measured on all pictures, that decides between them.
 
         Args:
           budget_ms: Upper bound of the predicted latency in ms, inclusive; any, not only one of ``budgets``.
@@ -180,8 +169,9 @@ class Front:
     def alternatives(self, budget_ms: float, *, count: int | None = None) -> tuple[Candidate, ...]:
         """Returns what to try, in order, when ``best`` turns out to be slower than predicted.
 
-        That is the rest of the front within the budget, most accurate first: each one is faster than the one before
-        (or ties with it in both values), and nothing else that is as fast is more accurate.
+        That is the rest of the front within the budget, most accurate first. Unless figures on all pictures have put
+        them into another order, each one is faster than the one before (or ties with it in both values), and nothing
+        else that is as fast is more accurate.
 
         Args:
           budget_ms: As for ``best``.
@@ -193,7 +183,10 @@ class Front:
         (budget_ms,) = check_budgets((budget_ms,))
         affordable = [point for point in self.points if point.predicted_ms <= budget_ms]
         if affordable:
-            return sorted(affordable, key=best_first)
+            wholes = {point: point.whole_score for point in affordable}
+            if None in wholes.values():
+                return sorted(affordable, key=best_first)
+            return sorted(affordable, key=lambda point: (-(wholes[point] or 0.0), *best_first(point)))
         fastest = self.points[0]
         raise InputError(
             f"No subnet of the space is that fast: the fastest, {fastest.id}, is predicted at "
@@ -230,6 +223,9 @@ class Front:
             "count": [candidate.count for candidate in self.candidates],
             "predicted_ms": [candidate.predicted_ms for candidate in self.candidates],
         }
+        if self.objective == "balanced":
+            family["balanced"] = [candidate.balanced for candidate in self.candidates]
+        wholes = {c.id: whole_to_json(c.whole) for c in self.candidates if c.whole is not None}
         chosen = [
             {
                 "budget_ms": budget_ms,
@@ -242,6 +238,12 @@ class Front:
             "space": self.space.to_json(),
             "fingerprint": self.space.fingerprint,
             "precision": self.precision,
+            "objective": self.objective,
+            "figures": {
+                "accuracy": "predicted" if self.predicted else "measured",
+                "latency": "predicted",
+                "optimism": "estimated",
+            },
             "latency": self.latency,
             "accuracy": self.accuracy,
             "covered": self._covered,
@@ -249,6 +251,7 @@ class Front:
             "chosen": chosen,
             "points": [point.to_json() for point in self.points],
             **({"evidence": self.evidence} if self.evidence else {}),
+            **({"whole": wholes} if wholes else {}),
             "family": family,
         }
 
@@ -274,12 +277,20 @@ class Front:
     @classmethod
     def _from_json(cls, content: dict[str, Any], own: Space) -> Front:
         family = content["family"]
-        columns = [family[name] for name in ("id", "top1", "count", "predicted_ms")]
+        names = ("id", "top1", "count", "predicted_ms", *(("balanced",) if "balanced" in family else ()))
+        columns = [family[name] for name in names]
         if len({len(column) for column in columns}) != 1:
             raise InputError("its columns differ in length; it is damaged, search again")
+        wholes = {
+            name: AccuracyRecord(own.parse(name), *(row[key] for key in ("top1", "top5", "count", "balanced")))
+            for name, row in content.get("whole", {}).items()
+        }
         front = cls(
             space=own,
-            candidates=tuple(Candidate(name, own.parse(name), *rest) for name, *rest in zip(*columns)),
+            candidates=tuple(
+                replace(Candidate(name, own.parse(name), *rest), whole=wholes.get(name))
+                for name, *rest in zip(*columns)
+            ),
             total=content["covered"]["of"],
             budgets=tuple(content["budgets_ms"]),
             precision=content["precision"],
@@ -288,6 +299,7 @@ class Front:
             recipe_hash=content["recipe_hash"],
             examined=content["covered"].get("predicted"),
             evidence=content.get("evidence", {}),
+            objective=content.get("objective", "top1"),
         )
         stated = [point["id"] for point in content["points"]], [choice["id"] for choice in content["chosen"]]
         if stated != ([point.id for point in front], [choice.id for choice in front.chosen.values()]):

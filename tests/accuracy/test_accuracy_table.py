@@ -19,7 +19,7 @@ from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
 
 SPACE = families.mobilenet_v3(classes=10, input_size=32)
-OWNER = {"data": "digits", "split": "val", "images": 200, "calibration_images": 64, "training_hash": "76543210fedcba98"}
+OWNER = {"data": "digits", "role": "val", "images": 200, "calibration_images": 64, "training_hash": "76543210fedcba98"}
 HEADER = {**OWNER, "recipe_hash": "0123456789abcdef"}
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
@@ -28,11 +28,13 @@ def table_with(*depths, resolution=32, **header):
     table = AccuracyTable(SPACE, **{**HEADER, "resolutions": (resolution,), **header})
     for index, depth in enumerate(depths):
         arch = SPACE.arch(depths=depth, resolution=resolution)
-        table.add(AccuracyRecord(arch, top1=(100 + index) / 200, top5=0.95, count=200))
+        table.add(AccuracyRecord(arch, top1=(100 + index) / 200, top5=0.95, count=200, balanced=0.4))
     return table
 
 
-@pytest.mark.parametrize("change", [{"top1": 1.2}, {"top1": math.nan}, {"top5": -0.1}, {"count": 0}, {"top1": "high"}])
+@pytest.mark.parametrize(
+    "change", [{"top1": 1.2}, {"top1": math.nan}, {"top5": -0.1}, {"count": 0}, {"top1": "high"}, {"balanced": 1.5}]
+)
 def test_record_rejects_the_impossible(change):
     with pytest.raises(InputError, match=f"Received: {next(iter(change))}="):
         AccuracyRecord(SPACE.smallest(32), **{"top1": 0.5, "top5": 0.9, "count": 10, **change})
@@ -73,6 +75,15 @@ def test_saved_table_comes_back_equal(tmp_path):
     content = files.read_json(path, kind="accuracy_table")
     assert content["covered"] == {"measured": 3, "of": 243}
     assert content["records"]["r32-d22222"]["low"] == table["r32-d22222"].low
+    assert content["records"]["r32-d22222"]["balanced"] == 0.4
+    said = {
+        "role": "val",
+        "precision": "float32",
+        "device": "host",
+        "figures": "measured",
+        "sample": "same class shares",
+    }
+    assert {name: content[name] for name in said} == said
 
 
 def test_resume_continues_and_joins_resolutions(tmp_path):
@@ -86,7 +97,7 @@ def test_resume_continues_and_joins_resolutions(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"data": "other"}, {"split": "test"}, {"images": None}, {"calibration_images": 1}, {"training_hash": None}],
+    [{"data": "other"}, {"role": "test"}, {"images": None}, {"calibration_images": 1}, {"training_hash": None}],
 )
 def test_resume_refuses_another_header_and_loses_nothing(tmp_path, change):
     path = tmp_path / "val.json"
@@ -115,11 +126,37 @@ def test_a_file_of_version_1_knows_no_training_hash(tiny_family, tmp_path):
     assert table.training_hash is None and table.recipe_hash == before["recipe_hash"]
     table.save(tmp_path / "val.json")
     after = json.loads((tmp_path / "val.json").read_text(encoding="utf-8"))
-    assert (after["schema_version"], after["training_hash"]) == (2, None)
+    assert (after["schema_version"], after["training_hash"]) == (3, None)
     del after["training_hash"]
     (tmp_path / "val.json").write_text(json.dumps(after), encoding="utf-8")
     with pytest.raises(InputError, match="lacks 'training_hash'"):
         AccuracyTable.load(tmp_path / "val.json")
+
+
+def test_a_table_of_version_2_goes_on_where_it_took_all_pictures_and_not_where_it_drew_them_otherwise(tmp_path):
+    """Up to version 2 the sample held every class equally often; those figures are of another quantity."""
+    path = tmp_path / "val.json"
+    for images in (200, None):
+        table_with(2, images=images).save(path)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content |= {"schema_version": 2, "split": content.pop("role")}
+        for name in ("sample", "precision", "device", "figures", "available"):
+            del content[name]
+        del content["records"]["r32-d22222"]["balanced"]
+        path.write_text(json.dumps(content), encoding="utf-8")
+        table = AccuracyTable.load(path)
+        assert (table.role, table.precision, table.device, table["r32-d22222"].balanced) == (
+            "val",
+            "float32",
+            "host",
+            None,
+        )
+        header = {**HEADER, "images": images}
+        if images is None:
+            assert len(AccuracyTable.resume(path, space=SPACE, **header)) == 1
+            continue
+        with pytest.raises(InputError, match="sample='same class shares' where the file has 'equal classes'"):
+            AccuracyTable.resume(path, space=SPACE, **header)
 
 
 def test_load_refuses_another_space(tmp_path):
@@ -185,7 +222,7 @@ def fake_measuring(monkeypatch, seen, *, fail_at=None):
 
 
 NET = types.SimpleNamespace(space=SPACE)
-DATA = types.SimpleNamespace(name="digits", eval_labels=lambda limit: np.arange(10))
+DATA = types.SimpleNamespace(name="digits", eval_labels=lambda limit=None: np.arange(10))
 
 
 def test_measure_asks_for_what_is_missing_and_saves_it(monkeypatch, tmp_path):
@@ -203,6 +240,7 @@ def test_measure_asks_for_what_is_missing_and_saves_it(monkeypatch, tmp_path):
     assert list(table) == ["r32-d44444", "r32-d22222", "r32-d33333"] and list(first) == list(table)[:2]
     record = table["r32-d33333"]
     assert (record.top1, record.top5, record.count) == (0.7, 0.9, 10) and table.resolutions == (32,)
+    assert record.balanced == pytest.approx(0.7) and table.available == 10
     saved = AccuracyTable.load(path)
     assert dict(saved) == dict(table) and (saved.recipe_hash, saved.training_hash) == ("two", "t")
     with pytest.raises(InputError, match="Received: training_hash='other' where the file has 't'"):

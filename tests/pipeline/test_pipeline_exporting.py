@@ -16,7 +16,7 @@ from compofa_tf.pipeline.exporting import comparable, export_models, next_candid
 from compofa_tf.pipeline.measuring import measure_accuracy, measure_latency
 from compofa_tf.pipeline.run import Run
 from compofa_tf.pipeline.searching import find_front
-from compofa_tf.searches.front import Candidate
+from compofa_tf.searches.candidate import Candidate
 from compofa_tf.space import Arch
 from compofa_tf.workdir import WorkDir
 
@@ -180,8 +180,8 @@ def test_commands_after_training_run_on_real_digits(tmp_path, capsys):
         record = json.loads(artifact.sidecar.read_text())
         assert record["arch"]["id"] == front.best(1e3).id
         assert record["labels"] == workdirs.LABELS and record["normalization"]["mean"] == [0.5, 0.5, 0.5]
-        assert (record["accuracy"]["count"], record["accuracy"]["split"]) == (359, "val")
-        assert (record["test_accuracy"]["count"], record["test_accuracy"]["split"]) == (100, "test")
+        assert (record["accuracy"]["count"], record["accuracy"]["role"]) == (359, "val")
+        assert (record["test_accuracy"]["count"], record["test_accuracy"]["role"]) == (100, "test")
         assert "test_accuracy_not_measured" not in record
         for found in (record["accuracy"], record["test_accuracy"]):
             against = found["against_float"]

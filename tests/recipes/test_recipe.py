@@ -237,6 +237,7 @@ def other_value(key, value):
         "accuracy.images": "10",
         "deploy.precisions": "int8",
         "deploy.io": "uint8",
+        "search.objective": "balanced",
         "deploy.scores": "logits",
         "latency.precisions": "int8",
     }
@@ -286,7 +287,7 @@ def test_a_recipe_shows_itself_as_a_table():
         ["train", "family", "2", "0.5", "0.5", "4", "1"],
     ]
     assert "space      family=mobilenet_v3 width_mult=0.25 kernel=fixed" in lines[5]
-    assert "search     budgets_ms=1.5,2 precision=int8" in lines
+    assert "search     budgets_ms=1.5,2 precision=int8 objective=top1" in lines
     assert max(map(len, lines)) <= 110
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from finished_run import copy_without, words
 
 from compofa_tf import families
+from compofa_tf.accuracy.table import AccuracyRecord
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.reports import charts, reading
 from compofa_tf.reports.page import report
@@ -109,3 +110,40 @@ def test_curves_run_over_all_phases_and_repeated_steps_replace():
 
 def test_curves_of_nothing():
     assert charts.curves(trained_with()) == ({}, {}, [])
+
+
+def test_figures_of_different_pictures_stand_on_one_axis_only_where_it_says_so(finished):
+    """A family that was measured on a part of the pictures beside files that were measured on all of them."""
+    material = reading.read(finished[0])
+    front = material.fronts["front.json"]
+    count = front.candidates[0].count
+    (panel,) = charts.panels([front], material.sidecars)
+    assert panel.accuracy == "top-1 accuracy, %"
+    part = replace(front, candidates=tuple(replace(c, count=400) for c in front.candidates))
+    (panel,) = charts.panels([part], material.sidecars)
+    assert panel.accuracy == f"top-1 accuracy, % (dots: 400, line: 400, files: {count:,} pictures)"
+    confirmed = {point.id for point in part.points}
+    whole = replace(
+        part,
+        candidates=tuple(
+            replace(c, whole=AccuracyRecord(c.arch, c.top1 - 0.01, 1.0, count, 0.5)) if c.id in confirmed else c
+            for c in part.candidates
+        ),
+    )
+    (panel,) = charts.panels([whole], material.sidecars)
+    assert panel.accuracy == f"top-1 accuracy, % (dots: 400, line: {count:,}, files: {count:,} pictures)"
+    assert [top1 for _, top1 in panel.front] == [point.top1 - 0.01 for point in part.points]
+
+
+def test_a_front_of_balanced_accuracies_shows_those_of_the_files_too(finished):
+    material = reading.read(finished[0])
+    front = material.fronts["front.json"]
+    balanced = replace(
+        front,
+        objective="balanced",
+        candidates=tuple(replace(c, balanced=c.top1 - 0.1) for c in front.candidates),
+    )
+    (panel,) = charts.panels([balanced], material.sidecars)
+    assert panel.accuracy == "balanced accuracy, %"
+    assert {top1 for _, top1, _ in panel.dots} == {c.top1 - 0.1 for c in front.candidates}
+    assert {mark.measured.top1 for mark in panel.marks} == {0.8}

@@ -87,3 +87,21 @@ def test_every_sentence_on_a_source_stands_once(finished):
     ]
     doubted = replace(front, evidence={"no_better_than": {"a": "b"}})
     assert tables.sources([doubted]) == ["These pictures do not show that a is better than b."]
+
+
+def test_what_is_taken_for_what_stands_beside_the_files(finished):
+    rows = tables.per_class(reading.read(finished[0]))
+    assert rows[0]["balanced"] == 0.8 and rows[0]["pictures"] == "test"
+    assert rows[0]["lowest"] == "cat 70.0 % of 6,000, dog 90.0 % of 4,000"
+    assert rows[0]["confusions"] == "cat for dog 1,800, dog for cat 400"
+    page = finished[1].read_text(encoding="utf-8") if isinstance(finished[1], Path) else str(finished[1])
+    assert "Class by class" in page and "cat for dog 1,800" in page
+    assert tables.per_class(material(sidecars=[Sidecar({})])) == []
+
+
+def test_how_many_of_how_many_pictures():
+    table = {"images": 400, "available": 5000, "sample": "same class shares"}
+    facts = dict(tables.accuracy_facts("val.json", table)["facts"])
+    assert facts["images per subnet"] == "400 of 5,000, same class shares"
+    facts = dict(tables.accuracy_facts("val.json", {"images": 9000, "available": 5000})["facts"])
+    assert facts["images per subnet"] == "all 5,000"

@@ -9,7 +9,7 @@ from compofa_tf.reports import reading
 from compofa_tf.reports.page import report
 from compofa_tf.reports.sidecars import Sidecar
 
-KEYS = [name for name, found in vars(Sidecar).items() if isinstance(found, property)]
+KEYS = [name for name, found in vars(Sidecar).items() if isinstance(found, property) and name[0] != "_"]
 EITHER = ("accuracy_not_measured", "predicted_top1")
 """Keys of models whose accuracy could not be measured."""
 

@@ -7,8 +7,9 @@ import pytest
 
 from compofa_tf import families
 from compofa_tf.accuracy.answers import Answers
+from compofa_tf.searches.candidate import Candidate
 from compofa_tf.searches.evidence import evidence_of
-from compofa_tf.searches.front import Candidate, Front
+from compofa_tf.searches.front import Front
 from compofa_tf.statistics import paired_interval
 
 SPACE = families.mobilenet_v3(width_mult=0.25, input_size=32, classes=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from compofa_tf.latency.timings import Timing
 from compofa_tf.published.accuracy_predictor import AccuracyPredictor
 from compofa_tf.published.lookup_tables import latency_from_lookup
 from compofa_tf.searches.exact import search
+from compofa_tf.searches.front import Front
 from compofa_tf.space import Space
 
 
@@ -203,3 +205,51 @@ def test_a_predictor_of_ones_own_is_searched_with(name):
     assert front.accuracy["predictor"] == "sizes" and front.predicted
     with pytest.raises(InputError, match="of another space"):
         search(SPACES["compofa-elastic"], accuracy=Wider(space), latency=published(name)["latency"], budgets_ms=(9,))
+
+
+def with_balanced(*rows):
+    """Tables of subnets (top-1 and balanced accuracy in thousandths, ms)."""
+    inputs = few(*((top1, ms) for top1, _, ms in rows))
+    for (name, record), (_, balanced, _) in zip(list(inputs["accuracy"].items()), rows):
+        assert name == SPACE.id(record.arch)
+        inputs["accuracy"].add(replace(record, balanced=balanced / 1000))
+    return inputs
+
+
+def test_the_objective_decides_what_is_best():
+    inputs = with_balanced((700, 500, 1.0), (800, 400, 2.0), (750, 650, 3.0))
+    by_top1, balanced = (search(SPACE, **inputs, budgets_ms=(5,), objective=name) for name in ("top1", "balanced"))
+    assert [by_top1.best(5).top1, by_top1.best(5).balanced] == [0.8, None]
+    assert (balanced.best(5).top1, balanced.best(5).balanced, balanced.best(5).score) == (0.75, 0.65, 0.65)
+    assert [point.predicted_ms for point in balanced] == [1.0, 3.0]
+    assert "balanced" in str(balanced) and "balanced" not in str(by_top1)
+
+
+def test_objectives_that_cannot_be_had_are_refused():
+    with pytest.raises(InputError, match=r"objective must be one of top1, balanced. Received: objective='f1'"):
+        search(SPACE, **few((700, 1.0)), objective="f1")
+    with pytest.raises(InputError, match=r"from before balanced accuracies were measured; delete it and measure again"):
+        search(SPACE, **few((700, 1.0)), objective="balanced")
+
+
+def test_figures_on_all_pictures_decide_between_the_points_of_the_front(tmp_path):
+    """The first leads on the part that the table is of, the second on all of the pictures."""
+    inputs = few((700, 1.0), (760, 2.0), (780, 3.0))
+    inputs["accuracy"].images, inputs["accuracy"].available = 1000, 5000
+    alone = search(SPACE, **inputs, budgets_ms=(1, 5))
+    assert alone.best(5).top1 == 0.78 and len(alone.unconfirmed) == 3
+    assert any("3 of 3 points were not measured on all of them" in line for line in alone.doubts)
+    whole = AccuracyTable(SPACE, "digits", images=None)
+    for point, top1 in zip(alone.points, (0.69, 0.75, 0.74)):
+        whole.add(AccuracyRecord(point.arch, top1, 0.95, 5000, 0.7))
+    front = search(SPACE, **inputs, budgets_ms=(1, 5), whole=whole)
+    assert (front.best(5).top1, front.best(5).whole_score) == (0.76, 0.75)
+    assert front.unconfirmed == () and [point.id for point in front] == [point.id for point in alone]
+    assert "on all pictures" in str(front)
+    front.save(tmp_path / "front.json")
+    again = Front.load(tmp_path / "front.json")
+    assert again.candidates == front.candidates and again.best(5) == front.best(5)
+    content = json.loads((tmp_path / "front.json").read_text(encoding="utf-8"))
+    assert content["schema_version"] == 2 and content["objective"] == "top1"
+    assert content["figures"] == {"accuracy": "measured", "latency": "predicted", "optimism": "estimated"}
+    assert (content["accuracy"]["role"], content["accuracy"]["device"]) == ("val", "host")

@@ -11,8 +11,9 @@ from search_inputs import SPACE, few, ids, random_rows, tables
 
 from compofa_tf import families, files
 from compofa_tf.errors import InputError
+from compofa_tf.searches.candidate import Candidate
 from compofa_tf.searches.exact import search
-from compofa_tf.searches.front import Candidate, Front, default_budgets
+from compofa_tf.searches.front import Front, default_budgets
 
 
 def test_ties_are_broken_by_latency_then_by_id():
