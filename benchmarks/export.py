@@ -1,11 +1,13 @@
-"""What activation lowering buys: int8 latency of MobileNetV3 nets with and without it, on this machine.
+"""What activation lowering buys, and what the ends of a file cost: latency of MobileNetV3 nets on this machine.
 
     python benchmarks/export.py --json export.json
 
 Rows: the largest MobileNetV3 w1.0 subnet at 224 px, and keras.applications.MobileNetV3Large, each as the stock
-converter makes it (float32, int8) and lowered (int8). Weights are random, with batch norm calibrated on random images:
-latency does not depend on their values, as long as ranges are like those of a trained net. All files are timed in turns
-in one process; a row is the median of the rounds' medians, the best round beside it.
+converter makes it (float32, int8, with int8 ends and logits), lowered (int8), and lowered between the ends that an
+export offers; "imagenet": with a normalisation per channel inside, for clients that know only one for all channels.
+Weights are random, with batch norm calibrated on random images: latency does not depend on their values, as long as
+ranges are like those of a trained net. All files are timed in turns in one process; a row is the median of the rounds'
+medians, the best round beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from compofa_tf.quiet import import_tensorflow_quietly
 
@@ -26,10 +29,48 @@ import compofa_tf as ct  # noqa: E402
 from compofa_tf import files  # noqa: E402
 from compofa_tf.deploy import flatbuffer  # noqa: E402
 from compofa_tf.deploy.conversion import convert  # noqa: E402
+from compofa_tf.deploy.editing import with_softmax  # noqa: E402
+from compofa_tf.deploy.ends import Ends  # noqa: E402
 from compofa_tf.latency.devices.host import Host  # noqa: E402
 from compofa_tf.nets import plain  # noqa: E402
 
-VARIANTS = (("stock float32", "float32", False), ("stock int8", "int8", False), ("lowered int8", "int8", True))
+IMAGENET = ct.data.Normalization.named("imagenet")
+
+
+class Variant(NamedTuple):
+    """How a network becomes a file."""
+
+    name: str
+    precision: str
+    lowered: bool
+    ends: Ends
+    per_channel: bool = False
+
+
+VARIANTS = (
+    Variant("stock float32", "float32", False, Ends("float32", "logits")),
+    Variant("stock int8", "int8", False, Ends("int8", "logits")),
+    Variant("int8, logits", "int8", True, Ends("int8", "logits")),
+    Variant("int8, probabilities", "int8", True, Ends("int8", "probabilities")),
+    Variant("float32, probabilities", "int8", True, Ends("float32", "probabilities")),
+    Variant("float32, imagenet", "int8", True, Ends("float32", "probabilities"), True),
+    Variant("uint8, probabilities", "int8", True, Ends("uint8", "probabilities"), True),
+)
+
+
+def made(model: keras.Model, variant: Variant, images: np.ndarray) -> bytes:
+    """Converts a network; the weights are random, so the images only set ranges."""
+    trained = IMAGENET if variant.per_channel else ct.data.Normalization.named("symmetric")
+    taken = variant.ends.taken(trained)
+    content = convert(
+        model,
+        precision=variant.precision,
+        calibrate_on=images[:8],
+        lowered=variant.lowered,
+        io=variant.ends.io,
+        normalizations=(trained, taken) if variant.per_channel else None,
+    )
+    return with_softmax(content) if variant.ends.scores == "probabilities" else content
 
 
 def calibrated(model: keras.Model, images: np.ndarray) -> keras.Model:
@@ -80,12 +121,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, model in networks(options.size).items():
             calibrated(model, images)
-            for variant, precision, lowered in VARIANTS:
-                content = convert(model, precision=precision, calibrate_on=images[:8], lowered=lowered)
+            for variant in VARIANTS:
+                content = made(model, variant, images)
                 path = Path(folder) / f"{len(rows)}.tflite"
                 path.write_bytes(content)
                 operations = flatbuffer.inspect(content).counts
-                rows.append({"network": name, "variant": variant, "macs": count_macs(model), "operations": operations})
+                rows.append(
+                    {"network": name, "variant": variant.name, "macs": count_macs(model), "operations": operations}
+                )
         found = Host().time(
             [Path(folder) / f"{index}.tflite" for index in range(len(rows))],
             threads=options.threads,
@@ -111,11 +154,11 @@ def main() -> None:
 
 
 def print_table(rows: list[dict], conditions: dict) -> None:
-    print(f"{'network':36} {'graph':14} {'M MACs':>7} {'ms':>7} {'best':>7} {'us/M MACs':>10}  accelerated")
+    print(f"{'network':36} {'variant':23} {'M MACs':>7} {'ms':>7} {'best':>7} {'us/M MACs':>10}  accelerated")
     for row in rows:
         accelerated = "fully" if row["fully_accelerated"] else "NO"
         print(
-            f"{row['network']:36} {row['variant']:14} {row['macs'] / 1e6:7.1f} {row['median_ms']:7.2f} "
+            f"{row['network']:36} {row['variant']:23} {row['macs'] / 1e6:7.1f} {row['median_ms']:7.2f} "
             f"{row['best_round_ms']:7.2f} {row['us_per_million_macs']:10.1f}  {accelerated}"
         )
     print(

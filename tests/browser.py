@@ -14,31 +14,37 @@ from typing import ClassVar
 import numpy as np
 
 _PAGE = Path(__file__).with_name("litertjs.html")
+_CLIENTS = Path(__file__).resolve().parents[1] / "tflite" / "clients"
 _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html", ".json": "application/json"}
 
 
-def run(litertjs: Path, works: list[tuple[Path, np.ndarray]], folder: Path, *, seconds: float = 300) -> list:
+def run(
+    litertjs: Path, works: list[tuple[Path, np.ndarray | list[Path]]], folder: Path, *, seconds: float = 300
+) -> list:
     """Returns what each model gives for each of its inputs, or the message of the client that refused it.
 
     Args:
       litertjs: Folder with ``core/`` and ``wasm-utils/``, the unpacked npm packages of these names.
-      works: Models, each with inputs ``[count, height, width, 3]`` of the type that it takes.
+      works: Models, each with inputs ``[count, height, width, 3]`` of the type that it takes, or with pictures, which
+        ``tflite/clients/classifier.js`` looks at.
       folder: An empty one, for the browser's profile and what is served.
       seconds: How long to wait.
     """
     listed = []
     for index, (model, inputs) in enumerate(works):
         (folder / f"{index}.tflite").write_bytes(model.read_bytes())
-        (folder / f"{index}.bin").write_bytes(inputs.tobytes())
-        listed.append(
-            {
-                "model": f"/{index}.tflite",
-                "inputs": f"/{index}.bin",
-                "type": str(inputs.dtype),
-                "shape": [1, *inputs.shape[1:]],
-                "count": len(inputs),
-            }
-        )
+        work = {"model": f"/{index}.tflite"}
+        if isinstance(inputs, list):
+            (folder / f"{index}.tflite.json").write_bytes(Path(f"{model}.json").read_bytes())
+            work["pictures"] = [f"/{index}-{path.name}" for path in inputs]
+            for path in inputs:
+                (folder / f"{index}-{path.name}").write_bytes(path.read_bytes())
+        else:
+            (folder / f"{index}.bin").write_bytes(inputs.tobytes())
+            work |= {"inputs": f"/{index}.bin", "type": str(inputs.dtype), "shape": [1, *inputs.shape[1:]]}
+            work["count"] = len(inputs)
+        listed.append(work)
+    (folder / "clients").symlink_to(_CLIENTS)
     (folder / "work.json").write_text(json.dumps(listed))
     (folder / "index.html").write_text(_PAGE.read_text(encoding="utf-8"), encoding="utf-8")
     (folder / "litertjs").symlink_to(litertjs)

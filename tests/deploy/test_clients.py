@@ -6,20 +6,26 @@ installs both, and ``COMPOFA_CLIENTS=DIR`` says where.
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import browser
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from plain_nets import LABELS, SIDE, images, tiny_net
 
+from compofa_tf.data.inputs import described
 from compofa_tf.deploy.export import SCORE_TOLERANCE, export_tflite
 from compofa_tf.deploy.runtime import Runner
 from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.normalization import Normalization
+from compofa_tf.pipeline.classifying import classify
 
+LINES = Path(__file__).resolve().parents[2] / "tflite" / "clients"
 CLIENT = Path(__file__).resolve().parents[1] / "mediapipe_client.py"
 TRAINED = {"symmetric": Normalization.named("symmetric"), "imagenet": Normalization.named("imagenet")}
 FLOATS = [(name, "float32", scores) for name in PRECISIONS for scores in ("probabilities", "logits")]
@@ -55,7 +61,11 @@ def exported(pictures, tmp_path_factory):
                     io=io,
                     scores=scores,
                     calibrate_on=fed if PRECISIONS[precision].needs_images else None,
-                    metadata={"labels": LABELS, "normalization": trained.to_json()},
+                    metadata={
+                        "labels": LABELS,
+                        "normalization": trained.to_json(),
+                        "preprocessing": described(SIDE, upright=True),
+                    },
                 )
     return found
 
@@ -154,3 +164,44 @@ def test_litert_js_says_the_same(clients, exported, answers, pictures, tmp_path)
             agrees(key, np.asarray(found).argmax(axis=-1), answers[key])
         else:
             assert found == "Error: Element type INT8 is not supported."
+
+
+SHOWN = [
+    key
+    for key in FILES
+    if key[2] == "probabilities" and (key[0] != "int8" or key[1] == "uint8" or key[3] == "imagenet")
+]
+"""Files whose answers do not hang on how half pixels are rounded."""
+
+
+@pytest.fixture(scope="module")
+def files(pictures, tmp_path_factory):
+    """Twenty of the pictures as PNG."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index, picture in enumerate(pictures[:20]):
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    return [folder / f"{index}.png" for index in range(20)]
+
+
+@pytest.mark.needs("chromium")
+def test_the_lines_for_browsers_name_the_same_classes(clients, exported, answers, files, tmp_path):
+    shown = [key for key in SHOWN if key[1] != "int8"]
+    works = [(exported[key].path, files) for key in shown]
+    for key, found in zip(shown, browser.run(clients / "litertjs", works, tmp_path)):
+        assert not isinstance(found, str), (key, found)
+        labels, scores = zip(*found)
+        assert list(labels) == [LABELS[index] for index in answers[key][:20].argmax(axis=-1)]
+        np.testing.assert_allclose(scores, answers[key][:20].max(axis=-1), atol=SCORE_TOLERANCE)
+
+
+def test_the_lines_for_python_say_what_classify_says(exported, files):
+    sys.path.insert(0, str(LINES))
+    try:
+        lines = importlib.import_module("classifier")
+    finally:
+        sys.path.remove(str(LINES))
+    for key in SHOWN:
+        for answer in classify(exported[key].path, files):
+            found = lines.classify(exported[key].path, answer.picture)
+            assert [label for label, _ in found] == [label for label, _ in answer.scores]
+            np.testing.assert_allclose([s for _, s in found], [s for _, s in answer.scores], atol=SCORE_TOLERANCE)
