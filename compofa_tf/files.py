@@ -20,7 +20,7 @@ import numpy as np
 from compofa_tf._version import __version__
 from compofa_tf.errors import InputError
 
-SCHEMA_VERSIONS: dict[str, int] = {"accuracy_table": 3, "checkpoint": 2, "front": 2, "supernet": 2}
+SCHEMA_VERSIONS: dict[str, int] = {"accuracy_table": 3, "artifact": 2, "checkpoint": 2, "front": 2, "supernet": 2}
 """Version of each kind of file that this package writes; of kinds that are not here 1."""
 
 _RECORDED_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")

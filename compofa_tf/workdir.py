@@ -78,6 +78,11 @@ class WorkDir:
         return self.supernet / SUPERNET_NAME
 
     @property
+    def weights_file(self) -> Path:
+        """The weights themselves."""
+        return self.supernet / WEIGHTS_NAME
+
+    @property
     def accuracy_file(self) -> Path:
         """The accuracy table."""
         return self.path / "accuracy" / "val.json"

@@ -94,7 +94,8 @@ def judged(
     for scores, own in batches:
         ranks.append(ranks_of(scores, own))
         true.append(own)
-        predicted.append(scores.argmax(axis=-1))
+        first, last = scores.argmax(axis=-1), scores.shape[-1] - 1 - scores[:, ::-1].argmax(axis=-1)
+        predicted.append(np.where((first == own) & (ranks[-1] > 0), last, first))  # a tie is no right answer
     found = accuracy_of(np.concatenate([np.zeros(0, np.uint8), *ranks]))
     return found, PerClass.of(labels, np.concatenate(true), np.concatenate(predicted)), np.concatenate(ranks) < 1
 
@@ -108,7 +109,7 @@ def evaluate_each(model: Any, dataset: Iterable[Any], *, arch: Arch | None = Non
 def logits_of(
     model: Any, dataset: Iterable[Any], *, arch: Arch | None = None, threads: int = 1
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the logits ``[batch, classes]`` and the labels ``[batch]`` of each batch; see ``evaluate``."""
+    """Yields scores ``[batch, classes]``, logits or probabilities, and the labels of each batch; see ``evaluate``."""
     predict = _predictor(model, arch, threads)
     for images, labels in dataset:
         logits, own = np.asarray(predict(images)), np.asarray(labels)

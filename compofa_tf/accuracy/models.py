@@ -21,7 +21,7 @@ class Classifier:
     """A model that was opened.
 
     Attributes:
-      predict: From normalised float32 images ``[batch, side, side, 3]`` to logits ``[batch, outputs]``.
+      predict: From normalised float32 images ``[batch, side, side, 3]`` to scores ``[batch, outputs]``.
       resolution: Side of its images in pixels.
       outputs: Number of its classes.
     """
@@ -90,6 +90,11 @@ def _of_runner(runner: Runner, path: Path) -> Classifier:
             f"{path} takes {tensor.dtype.lower()} without a scale, so that nobody knows what its numbers mean; convert "
             "it with a quantized or a float input."
         )
+    if tensor.dtype == "UINT8" and tensor.scales == (1.0,) and not runner.pixels:
+        raise InputError(
+            f"{path} takes pixels as they are and does not say how it normalises them; give a file of "
+            "`compofa export`, which carries that."
+        )
     _check_shapes(runner.input_shape, tuple(runner.contents.outputs[0].shape[1:]), str(path))
     return Classifier(runner, runner.input_shape[0], int(runner.contents.outputs[0].shape[-1]))
 
@@ -99,5 +104,5 @@ def _check_shapes(image: tuple[int | None, ...], output: tuple[int | None, ...],
         raise InputError(f"{what} must take square colour images [batch, side, side, 3]. Received: {['batch', *image]}")
     if len(output) != 1 or output[0] is None or output[0] < 2:
         raise InputError(
-            f"{what} must give a logit per class, two at least, [batch, classes]. Received: {['batch', *output]}"
+            f"{what} must give a score per class, two at least, [batch, classes]. Received: {['batch', *output]}"
         )

@@ -25,7 +25,7 @@ MOST_MEASURED = 100_000
 """Subnets of a space that may be measured one and all; of a larger space a sample is."""
 
 SAME_SHARES, EQUAL_CLASSES = "same class shares", "equal classes"
-"""How ``images`` of all pictures are drawn, and how tables before version 3 drew them."""
+"""How ``images`` of all pictures are drawn, and how tables before version 3 may have drawn them."""
 
 _OWNED_BY = ("data", "role", "images", "sample", "calibration_images", "precision", "device", "training_hash")
 """Attributes under which alone a table may be continued."""
@@ -304,16 +304,17 @@ class AccuracyTable(Mapping[str, AccuracyRecord]):
             recipe_hash=recipe_hash,
             training_hash=training_hash,
         )
-        table.available = len(data.eval_labels())
         wanted = list(dict.fromkeys(_all_of(net.space, resolutions) if archs is None else archs))
         todo = table.missing(wanted)
         measured = later(__name__, "accuracy.measuring").measure(
             net, todo, data, images=images, calibration_images=calibration_images, batch_size=batch_size
         )
-        answers, labels = _answers_beside(path), data.eval_labels(limit=images)
+        answers, labels = _answers_beside(path), None
         with progress_bar(total=len(wanted), initial=len(wanted) - len(todo), desc="accuracy", shown=progress) as bar:
             saved = time.monotonic()
             for arch, ranks in measured:
+                if labels is None:  # now it is known which images can be read
+                    labels, table.available = data.eval_labels(limit=images), len(data.eval_labels())
                 right, count = ranks < 1, len(ranks)
                 balanced = float(balanced_accuracy(right, labels))
                 table.add(AccuracyRecord(arch, float(right.mean()), float((ranks < 5).mean()), count, balanced))
@@ -335,7 +336,9 @@ def _of_today(content: dict[str, Any]) -> dict[str, Any]:
     if content["schema_version"] < 2:  # which knew the whole recipe only
         content = {**content, "training_hash": None}
     if content["schema_version"] < 3:
-        drawn = SAME_SHARES if content["images"] is None else EQUAL_CLASSES
+        images = content["images"]
+        part = images is not None and all(row["count"] >= images for row in content["records"].values())
+        drawn = EQUAL_CLASSES if part else SAME_SHARES
         content = {**content, "role": content["split"], "sample": drawn, "precision": "float32", "device": "host"}
         content["available"] = None
     return content

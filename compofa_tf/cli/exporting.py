@@ -51,10 +51,12 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--io",
         metavar="float32|uint8|int8",
-        help="input and output of integer models (deploy.io); default: float32, which every client opens",
+        help="input and output of integer models, kept as deploy.io; at first float32, which every client opens",
     )
     parser.add_argument(
-        "--scores", metavar="probabilities|logits", help="what models give (deploy.scores); default: probabilities"
+        "--scores",
+        metavar="probabilities|logits",
+        help="what models give, kept as deploy.scores; at first probabilities",
     )
     parser.add_argument("--allow-few-images", action="store_true", help="int8 from fewer than 8 calibration images")
     parser.add_argument(

@@ -6,6 +6,7 @@ A command is a ``Subcommand`` in the tuple ``COMMANDS`` of any module of this fo
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -93,13 +94,26 @@ def run(options: argparse.Namespace) -> int:
     except (InputError, OSError) as error:
         if flags.FLAGS.verbosity > 0:
             traceback.print_exc()
-        text = " ".join(str(error).split())
-        print(f"compofa: error: {text}", file=sys.stderr, flush=True)
+        print(f"compofa: error: {_in_one_line(error)}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
         print("compofa: interrupted; run the same command again to go on.", file=sys.stderr, flush=True)
         return 130
     return 0
+
+
+_MENDS = {
+    errno.EROFS: "nothing can be written on that disk; name a work directory elsewhere (--workdir)",
+    errno.EACCES: "give yourself the right to it, or name a work directory elsewhere (--workdir)",
+    errno.ENOSPC: "the disk is full; make room and run the same command again, what was there is still there",
+}
+"""What to change where the system refuses something."""
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    mend = _MENDS.get(error.errno or 0) if isinstance(error, OSError) else None
+    return f"{text}; {mend}." if mend else text
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def _measure(options: argparse.Namespace) -> None:
     if options.latency or both:
         measuring.measure_latency(run)
         tables += [run.latency_table_file(precision) for precision in run.recipe.latency.precisions]
-    if (options.accuracy or both) and measuring.confirm(run) is not None:
+    if run.weights_file.exists() and measuring.confirm(run) is not None:
         tables.append(run.whole_accuracy_file)
     tell(run.next_towards_front, wrote=" and ".join(map(str, tables)))
 

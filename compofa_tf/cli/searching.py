@@ -22,16 +22,18 @@ from compofa_tf.workdir import RUNS
 
 
 def _search(options: argparse.Namespace) -> None:
-    objective = [f"search.objective={options.objective}"] if options.objective else []
-    run = open_run(options, writes=True).changed([*assignments(options), *objective])
+    run = open_run(options, writes=True).changed(assignments(options))
     front = later(__name__, "pipeline.searching").find_front(
         run,
         budgets_ms=options.budget_ms,
         accuracy=options.accuracy,
         latency=options.latency,
         seed=options.seed,
+        objective=options.objective,
         overwrite=options.overwrite,
     )
+    if options.objective:
+        run = run.changed([f"search.objective={options.objective}"])
     _tell_front(front)
     tell(commands.writer(commands.MODELS).line(run), wrote=str(run.front_file))
 

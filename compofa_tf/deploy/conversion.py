@@ -106,7 +106,7 @@ def _fed(
     images, and a quantized pixel is a pixel.
     """
     for index, image in enumerate(images):
-        if normalizations is not None and normalizations[0] != normalizations[1]:
+        if normalizations is not None:
             trained, taken = normalizations
             black, white = (np.asarray(taken.apply(np.full(3, pixel))) for pixel in (0, 255))
             image = np.clip(trained.change(image, to=taken), black, white)

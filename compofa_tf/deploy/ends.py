@@ -86,7 +86,7 @@ class Ends:
         if self.io == "uint8":
             if trained is None:
                 raise InputError(
-                    "A uint8 model takes pixels and normalises them itself; say how in metadata: "
+                    "A uint8 model takes colour pictures and normalises their pixels itself; say how in metadata: "
                     "{'normalization': {'mean': [...], 'std': [...]}}, in shares of 255."
                 )
             return Normalization.named("pixels")
@@ -94,11 +94,18 @@ class Ends:
             return Normalization.named("centered")
         return trained
 
-    @property
-    def clients(self) -> tuple[str, ...]:
-        """Which of the usual clients open such a file: what tests/deploy/test_clients.py finds."""
-        return ("LiteRT",) if self.io == "int8" else ("LiteRT", "MediaPipe", "LiteRT.js")
+    def clients(self, *, channels: int, normalized: bool) -> list[str]:
+        """Returns which of the usual clients open such a file: what tests/deploy/test_clients.py finds.
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns what a sidecar, and the file itself, say of its ends."""
-        return {"io": self.io, "takes": INPUTS[self.io], "scores": self.scores, "opens_in": list(self.clients)}
+        Args:
+          channels: Of the images; MediaPipe has none but colour pictures.
+          normalized: Whether the file says how its input is normalised, without which MediaPipe takes no float32.
+        """
+        if self.io == "int8":
+            return ["LiteRT"]
+        return ["LiteRT", *(["MediaPipe"] if channels == 3 and normalized else []), "LiteRT.js"]
+
+    def to_json(self, *, channels: int, normalized: bool) -> dict[str, Any]:
+        """Returns what a sidecar, and the file itself, say of its ends; see ``clients`` for the arguments."""
+        clients = self.clients(channels=channels, normalized=normalized)
+        return {"io": self.io, "takes": INPUTS[self.io], "scores": self.scores, "opens_in": clients}

@@ -22,6 +22,7 @@ from compofa_tf.deploy.metadata import NAME, associated, normalization_of, tflit
 from compofa_tf.deploy.runtime import Runner, fully_accelerated
 from compofa_tf.errors import InputError
 from compofa_tf.nets.batches import repeatable
+from compofa_tf.normalization import Normalization
 from compofa_tf.progress import say
 from compofa_tf.statistics import wilson_interval
 
@@ -93,7 +94,8 @@ def export_tflite(
     _check_metadata(facts)
     files.refuse_to_replace(target, sidecar_of(target), overwrite=overwrite)
     row = targets.PRECISIONS[precision]
-    trained = normalization_of(facts)
+    channels = input_shape(model)[-1]
+    trained = _trained(facts) if channels == 3 else None
     taken = ends.taken(trained)
     between = (trained, taken) if trained is not None and taken is not None else None
     model, calibrate_on = in_float32(model), repeatable(calibrate_on)
@@ -105,6 +107,8 @@ def export_tflite(
     )
     contents = flatbuffer.inspect(content)
     _check_operations(contents, row)
+    _check_pixels(contents, ends)
+    ends, softmax = _with_scores(ends, contents, asked=scores)
     runner = Runner(content, contents=contents, normalizations=between)
     _check_labels(facts.get("labels"), runner)
     agreed = _agreement(model, runner, images, row, calibrated=count > 0)
@@ -116,9 +120,10 @@ def export_tflite(
             "normalization": given if taken == trained else between[1].to_json(),
         }
     facts |= {"precision": precision, "profile": profile, "calibration_images": count if row.needs_images else 0}
-    content = _finished(content, ends, {**facts, "ends": ends.to_json()}, shape=runner.input_shape)
+    said = ends.to_json(channels=channels, normalized=taken is not None)
+    content = _finished(content, ends, {**facts, "ends": said}, shape=runner.input_shape, softmax=softmax)
     contents = flatbuffer.inspect(content)
-    if ends.scores == "probabilities":
+    if softmax:
         _check_scores(Runner(content, contents=contents)(images), runner(images))
     with files.atomic_write(target, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
@@ -129,7 +134,7 @@ def export_tflite(
         "file": target.name,
         "size_bytes": len(content),
         "sha256": files.sha256(target),
-        "ends": ends.to_json(),
+        "ends": said,
         "input": _tensor(contents.inputs[0]),
         "output": _tensor(contents.outputs[0]),
         "operations": contents.counts,
@@ -142,11 +147,55 @@ def export_tflite(
     return artifact
 
 
-def _finished(content: bytes, ends: Ends, record: dict[str, Any], *, shape: tuple[int, ...]) -> bytes:
-    """Adds what clients need to a model that gives logits: probabilities, TFLite Metadata, labels, the record."""
-    if ends.scores == "probabilities":
+def _trained(facts: dict[str, Any]) -> Normalization | None:
+    """How pixels become what the network was trained with; None where the metadata say nothing of it."""
+    if facts.get("normalization") is None:
+        return None
+    found = normalization_of(facts)
+    if found is None:
+        raise InputError(
+            "normalization in metadata must be {'mean': [three numbers], 'std': [three numbers]}, in shares of 255. "
+            f"Received: normalization={facts['normalization']!r}"
+        )
+    return found
+
+
+def _with_scores(ends: Ends, contents: Contents, *, asked: str | None) -> tuple[Ends, bool]:
+    """Returns the ends that a file of logits can have, and whether a softmax is to be added for them.
+
+    A network that ends in a softmax of its own gives probabilities as it is, and of independent yes and no answers
+    (sigmoid, or a single output) there is no softmax.
+    """
+    last = next((o.name for o in reversed(contents.operators) if o.name not in ("QUANTIZE", "DEQUANTIZE")), "")
+    if last == "SOFTMAX":
+        if asked == "logits":
+            raise InputError("The network ends in a softmax of its own; take that layer off. Received: scores='logits'")
+        return Ends(ends.io, "probabilities"), False
+    if last == "LOGISTIC" or contents.outputs[0].shape[-1] < 2:
+        if asked == "probabilities":
+            raise InputError(
+                "The answers of this network are independent of each other, so that there is no softmax of them; leave "
+                "scores out. Received: scores='probabilities'"
+            )
+        return Ends(ends.io, "logits"), False
+    return ends, ends.scores == "probabilities"
+
+
+def _check_pixels(contents: Contents, ends: Ends) -> None:
+    """Rejects a uint8 input whose numbers are not the pixels themselves, as clients take them to be."""
+    found = contents.inputs[0]
+    if ends.io == "uint8" and (found.zero_points != (0,) or abs(found.scales[0] - 1) > 1e-4):
+        raise InputError(
+            "The uint8 input does not take pixels as they are; give io='int8'. Received: scale "
+            f"{found.scales[0]}, zero point {found.zero_points[0]}"
+        )
+
+
+def _finished(content: bytes, ends: Ends, record: dict[str, Any], *, shape: tuple[int, ...], softmax: bool) -> bytes:
+    """Adds what clients need to a model as it was converted: probabilities, TFLite Metadata, labels, the record."""
+    if softmax:
         content = editing.with_softmax(content)
-    description = tflite_metadata(record, ends, side=(shape[0], shape[1]))
+    description = tflite_metadata(record, ends, shape=shape)
     content = editing.with_description(content, NAME, description)
     return flatbuffer.append_files(content, associated(record))
 
@@ -179,12 +228,20 @@ def _check_labels(labels: Any, runner: Runner) -> None:
     outputs = runner.contents.outputs[0].shape[-1]
     if len(labels) != outputs:
         raise InputError(f"labels must name each of the {outputs} outputs. Received: {len(labels)} labels")
-    broken = next((label for label in labels if len(str(label).splitlines()) != 1), None)
+    broken = next((label for label in labels if not _is_line(str(label))), None)
     if broken is not None:
         raise InputError(f"A label is one line of text, for labels.txt has one per line. Received: {broken!r}")
     twice = next((label for label, count in Counter(labels).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"Each label names one class. Received: {twice!r} for {labels.count(twice)} outputs")
+
+
+def _is_line(label: str) -> bool:
+    try:
+        label.encode()
+    except UnicodeEncodeError:  # what is left of a folder name in another encoding
+        return False
+    return label.splitlines() == [label]
 
 
 def _check_count(count: int, allow_few: bool) -> None:

@@ -76,15 +76,16 @@ def normalizations_of(facts: dict[str, Any]) -> tuple[Normalization, Normalizati
     return (trained, taken) if trained is not None and taken is not None else None
 
 
-def tflite_metadata(record: dict[str, Any], ends: Ends, *, side: tuple[int, int]) -> bytes:
+def tflite_metadata(record: dict[str, Any], ends: Ends, *, shape: tuple[int, ...]) -> bytes:
     """Returns the TFLite Metadata of an image classifier.
 
     Args:
       record: Facts: ``arch.id``, ``labels`` and ``normalization``, those of them that there are.
       ends: Of the file.
-      side: Height and width of its images.
+      shape: Height, width and channels of its images; of other than colour pictures only the name is written.
     """
-    name = (record.get("arch") or {}).get("id") or "image classifier"
+    arch = record.get("arch")
+    name = str((arch.get("id") if isinstance(arch, dict) else arch) or "image classifier")
     labelled = (
         [_associated_file(LABELS, "A label a line, in the order of the outputs.")] if record.get("labels") else []
     )
@@ -96,7 +97,7 @@ def tflite_metadata(record: dict[str, Any], ends: Ends, *, side: tuple[int, int]
         *limits,
         *([(6, _vector(labelled))] if labelled else []),
     )
-    graph = _table((2, _vector([_image(normalization_of(record), side)])), (3, _vector([output])))
+    graph = _table((2, _vector([_image(normalization_of(record), shape)])), (3, _vector([output])))
     model = _table(
         (0, _text(name)),
         (1, _text("Says which class a picture shows; written by compofa_tf.")),
@@ -108,15 +109,17 @@ def tflite_metadata(record: dict[str, Any], ends: Ends, *, side: tuple[int, int]
     return bytes(builder.Output())
 
 
-def _image(normalization: Normalization | None, side: tuple[int, int]) -> _Part:
-    height, width = side
+def _image(normalization: Normalization | None, shape: tuple[int, ...]) -> _Part:
+    height, width, channels = shape
+    if channels != 3:
+        return _table((0, _text("images")))
     size = _table((0, width, "Uint32"), (1, height, "Uint32"))
     known = []
     if normalization is not None:
         mean, std = ([_UINT8 * part for part in parts] for parts in (normalization.mean, normalization.std))
         low, high = ([(pixel - m) / s for m, s in zip(mean, std)] for pixel in (0, _UINT8))
-        channels = 1 if normalization.uniform else 3
-        options = _table((0, _floats(mean[:channels])), (1, _floats(std[:channels])))
+        different = 1 if normalization.uniform else 3
+        options = _table((0, _floats(mean[:different])), (1, _floats(std[:different])))
         known = [
             (4, _vector([_table((0, _NORMALIZATION), (1, options))])),
             (5, _table((0, _floats(high)), (1, _floats(low)))),

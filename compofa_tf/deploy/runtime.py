@@ -70,6 +70,11 @@ class Runner:
         """``(height, width, channels)`` of one image."""
         return tuple(int(side) for side in self._input["shape"][1:])
 
+    @property
+    def pixels(self) -> bool:
+        """Whether it is known how the file normalises pixels that it takes."""
+        return self._normalizations is not None
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Classifies images one by one.
 

@@ -27,7 +27,7 @@ INPUTS = {
 """Data types of input and output, and what the numbers of the input are."""
 
 SCORES = ("probabilities", "logits")
-"""What comes out: the softmax of the logits, or these themselves."""
+"""What comes out: the softmax of the logits, or what the network itself gives."""
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,11 @@ def export_models(run: Run, *, overwrite: bool = False, **allowed: bool) -> list
 def export_for_budget(run: Run, front: Front, budget_ms: float, **allowed: bool) -> list[Artifact]:
     """Exports the first candidate whose measured latency keeps a budget, or the fastest of those tried."""
     candidates = [front.best(budget_ms), *front.alternatives(budget_ms)]
-    judged = comparable(front, run)
+    fits = comparable(front, run)
     tried: dict[Candidate, float] = {}
     kept: list[Artifact] = []
     while True:
-        candidate = next_candidate(candidates, tried, budget_ms, tries=run.recipe.deploy.tries if judged else 1)
+        candidate = next_candidate(candidates, tried, budget_ms, tries=run.recipe.deploy.tries if fits else 1)
         if candidate is None:
             return kept
         made, measured_ms = _export(run, front, candidate, budget_ms, allowed)
@@ -74,7 +74,7 @@ def export_for_budget(run: Run, front: Front, budget_ms: float, **allowed: bool)
         _discard(kept if fastest else made)
         kept = made if fastest else kept
         tried[candidate] = measured_ms
-        if judged and measured_ms > budget_ms:
+        if fits and measured_ms > budget_ms:
             say(f"{candidate.id} takes {measured_ms:.3g} ms, more than the budget of {budget_ms:g} ms.")
 
 
@@ -146,13 +146,13 @@ def _export(
         for precision in precisions
     }
     answered = _answered(run, model, arch.resolution)
-    judged = comparable(front, run)
+    fits = comparable(front, run)
     rows = {
-        precision: _measure(run, artifact, budget_ms if judged and precision == front.precision else None)
+        precision: _measure(run, artifact, budget_ms if fits and precision == front.precision else None)
         for precision, artifact in artifacts.items()
     }
     measured_ms = rows[front.precision].ms
-    within_budget = measured_ms <= budget_ms if judged else None
+    within_budget = measured_ms <= budget_ms if fits else None
     for precision, artifact in artifacts.items():
         latency = {"predicted_ms": _predicted_ms(run, candidate, precision), "measured": rows[precision].to_json()}
         facts = _accuracy(run, artifact, answered, arch.resolution)
@@ -236,8 +236,8 @@ def _paired(file: np.ndarray, model: np.ndarray) -> dict[str, float | int]:
 def _in_words(facts: Mapping[str, Any]) -> str:
     if not facts["accuracy"]:
         return "accuracy not measured"
-    judged = f", test {facts['test_accuracy']['top1']:.2%}" if facts["test_accuracy"] else ""
-    return f"top-1 val {facts['accuracy']['top1']:.2%}{judged}"
+    on_test = f", test {facts['test_accuracy']['top1']:.2%}" if facts["test_accuracy"] else ""
+    return f"top-1 val {facts['accuracy']['top1']:.2%}{on_test}"
 
 
 def _metadata(run: Run, front: Front, candidate: Candidate, budget_ms: float) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from compofa_tf import commands
+from compofa_tf.accuracy.answers import beside
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.errors import InputError, at_least
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.pipeline.run import Run
-from compofa_tf.pipeline.searching import searched
+from compofa_tf.pipeline.searching import searched, whole_of
 from compofa_tf.progress import say
 from compofa_tf.space import Arch, Space
 
@@ -68,13 +69,17 @@ def confirm(run: Run) -> AccuracyTable | None:
     if not (run.accuracy_file.exists() and latency.exists()):
         return None
     try:
-        points = searched(run).points
+        points = searched(run).unconfirmed
     except InputError:  # the search will say what is missing
         return None
-    if all(point.count == len(run.data.ids_of("val")) for point in points):
+    if not points:
         return None
-    say(f"The {len(points)} points of the front once more, on all validation pictures.")
+    say(f"{len(points)} points of the front once more, on all validation pictures.")
+    whole = run.whole_accuracy_file
     with run.writing("accuracy"):
+        if whole.exists() and whole_of(run, AccuracyTable.load(run.accuracy_file)) is None:
+            for stale in (whole, beside(whole)):  # of another training, or measured otherwise
+                stale.unlink(missing_ok=True)
         return AccuracyTable.measure(
             run.net,
             data=run.data,
@@ -82,7 +87,7 @@ def confirm(run: Run) -> AccuracyTable | None:
             resolutions=recipe.accuracy.resolutions,
             calibration_images=run.calibration_images,
             batch_size=recipe.accuracy.batch_size,
-            path=run.whole_accuracy_file,
+            path=whole,
             recipe_hash=recipe.hash,
             training_hash=recipe.training_hash,
         )

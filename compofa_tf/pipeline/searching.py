@@ -11,6 +11,7 @@ from compofa_tf.accuracy.answers import Answers, beside
 from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.pipeline import sources
 from compofa_tf.pipeline.run import Run
+from compofa_tf.progress import say
 from compofa_tf.searches.evidence import evidence_of
 from compofa_tf.searches.evolution import Evolution
 from compofa_tf.searches.exact import MOST_ENUMERATED, search
@@ -24,6 +25,7 @@ def find_front(
     accuracy: str = "measured",
     latency: str = "measured",
     seed: int = 0,
+    objective: str | None = None,
     overwrite: bool = False,
 ) -> Front:
     """Searches and writes ``front.json``: exactly, or by evolution in a space that is too large for it.
@@ -34,6 +36,7 @@ def find_front(
       accuracy: ``"measured"`` or ``"published"``, see ``sources.accuracy_source``.
       latency: ``"measured"``, ``"published"`` or ``"lookup:FOLDER"``, see ``sources.latency_source``.
       seed: Of an evolution.
+      objective: What is to be as large as it can be; the recipe's when absent.
       overwrite: Whether an earlier front may be replaced.
 
     Raises:
@@ -43,7 +46,8 @@ def find_front(
     run.require_trained()
     with run.writing("front"):
         files.refuse_to_replace(run.front_file, overwrite=overwrite)
-        front = searched(run, budgets_ms or run.recipe.search.budgets_ms, accuracy, latency, seed)
+        front = searched(run, budgets_ms or run.recipe.search.budgets_ms, accuracy, latency, seed, objective)
+        front = replace(front, evidence=_evidence(run, front))
         front.save(run.front_file)
     return front
 
@@ -54,8 +58,9 @@ def searched(
     accuracy: str = "measured",
     latency: str = "measured",
     seed: int = 0,
+    objective: str | None = None,
 ) -> Front:
-    """Returns what ``find_front`` writes."""
+    """Returns what ``find_front`` writes but for the evidence."""
     recipe, space, archs = run.recipe, run.space, run.archs
     source = sources.accuracy_source(accuracy, run)
     if archs is not None and isinstance(source, AccuracyTable):
@@ -71,20 +76,28 @@ def searched(
         budgets_ms=budgets_ms,
         archs=archs,
         evolution=Evolution(seed=seed) if large else None,
-        objective=recipe.search.objective,
-        whole=_whole(run, source),
+        objective=objective or _objective(run, source),
+        whole=whole_of(run, source),
     )
-    return replace(front, recipe_hash=recipe.hash, evidence=_evidence(run, front))
+    return replace(front, recipe_hash=recipe.hash)
 
 
-def _whole(run: Run, source: Any) -> AccuracyTable | None:
-    """Accuracies on all pictures, if they are of the same training and data."""
+def _objective(run: Run, source: Any) -> str:
+    chosen = run.recipe.search.objective
+    if chosen != "top1" and not isinstance(source, AccuracyTable):
+        say("Predicted accuracies are top-1: that is as large as it can be, not what the recipe says.")
+        return "top1"
+    return chosen
+
+
+def whole_of(run: Run, source: Any) -> AccuracyTable | None:
+    """Returns accuracies on all pictures, if there are some that were measured as those of a table were."""
     path = run.whole_accuracy_file
     if not isinstance(source, AccuracyTable) or not path.exists():
         return None
     whole = AccuracyTable.load(path, space=run.space)
-    same = all(getattr(whole, name) == getattr(source, name) for name in ("data", "role", "training_hash"))
-    return whole if same else None
+    names = ("data", "role", "training_hash", "calibration_images", "precision", "device")
+    return whole if all(getattr(whole, name) == getattr(source, name) for name in names) else None
 
 
 def _evidence(run: Run, front: Front) -> dict[str, Any]:

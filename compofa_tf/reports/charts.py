@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compofa_tf.accuracy.table import AccuracyTable
@@ -66,6 +66,7 @@ class Panel:
       resolutions: Resolutions that the colours stand for, ascending; the same in all panels of a report.
       marks: The chosen subnets.
       accuracy: What the vertical axis shows.
+      pictures: Which figures are of which pictures, where they are of different ones.
     """
 
     title: str
@@ -74,6 +75,7 @@ class Panel:
     resolutions: tuple[int, ...]
     marks: tuple[Mark, ...] = ()
     accuracy: str = "top-1 accuracy, %"
+    pictures: str = ""
 
 
 def all_fronts(material: Material) -> list[Front]:
@@ -95,12 +97,16 @@ def _unsearched(material: Material, name: str) -> Iterator[Front]:
     root = material.workdir.path
     measured = next((front for front in material.fronts.values() if not front.predicted), None)
     try:
-        if material.accuracy:
+        if measured is not None and not material.accuracy:
+            yield _under(measured, LatencyTable.load(root / name, space=measured.space))
+        elif material.accuracy:
             accuracy = AccuracyTable.load(root / next(iter(material.accuracy)))
             latency = LatencyTable.load(root / name, space=accuracy.space)
-            yield replace(search(accuracy.space, accuracy=accuracy, latency=latency), budgets=())
-        elif measured is not None:
-            yield _under(measured, LatencyTable.load(root / name, space=measured.space))
+            wholes = {} if measured is None else {c.id: c.whole for c in measured.candidates}
+            objective = "top1" if measured is None else measured.objective
+            found = search(accuracy.space, accuracy=accuracy, latency=latency, objective=objective)
+            candidates = tuple(replace(c, whole=wholes.get(c.id)) for c in found.candidates)
+            yield replace(found, candidates=candidates, budgets=())
     except InputError as error:
         material.problems.append(str(error))
 
@@ -123,11 +129,12 @@ def panels(fronts: Sequence[Front], sidecars: Sequence[Sidecar]) -> list[Panel]:
 
 
 def _panel(front: Front, sidecars: Sequence[Sidecar], resolutions: tuple[int, ...]) -> Panel:
-    known = {candidate.id: candidate for candidate in front.candidates}
-    marks = [_mark(front, sidecar, known) for sidecar in sidecars if sidecar.precision == front.precision]
+    candidates = {candidate.id: candidate for candidate in front.candidates}
+    known = _accuracy_of(front)
+    marks = [_mark(front, sidecar, candidates, known) for sidecar in sidecars if sidecar.precision == front.precision]
     marked = {mark.budget_ms for mark in marks}
     marks += [
-        Mark(choice.id, budget_ms, (choice.predicted_ms, _best_known(choice)))
+        Mark(choice.id, budget_ms, (choice.predicted_ms, known(choice)))
         for budget_ms, choice in front.chosen.items()
         if budget_ms not in marked
     ]
@@ -135,32 +142,42 @@ def _panel(front: Front, sidecars: Sequence[Sidecar], resolutions: tuple[int, ..
     return Panel(
         title=f"{front.precision} on {device}, {threads} thread{'s' if threads != 1 else ''}",
         dots=tuple((c.predicted_ms, c.score, c.arch.resolution) for c in front.candidates),
-        front=tuple((point.predicted_ms, _best_known(point)) for point in front.points),
+        front=tuple((point.predicted_ms, known(point)) for point in front.points),
         resolutions=resolutions,
         marks=tuple(marks),
-        accuracy=_axis(front, [sidecar for sidecar in sidecars if sidecar.precision == front.precision]),
+        accuracy=_axis(front),
+        pictures=_pictures(front, [sidecar for sidecar in sidecars if sidecar.precision == front.precision]),
     )
 
 
-def _best_known(candidate: Candidate) -> float:
-    """The accuracy on all pictures where that was measured, else on those of the search."""
-    return candidate.score if candidate.whole_score is None else candidate.whole_score
+def _accuracy_of(front: Front) -> Callable[[Candidate], float]:
+    """Accuracies on all pictures where all points of a front have them, else those that the search saw."""
+    confirmed = all(point.whole_score is not None for point in front.points)
+    return lambda candidate: (candidate.whole_score if confirmed else None) or candidate.score
 
 
-def _axis(front: Front, drawn: Sequence[Sidecar]) -> str:
-    """What the vertical axis shows; where it shows figures of different pictures, which are of which."""
+def _axis(front: Front) -> str:
     if front.predicted:
         return "predicted top-1 accuracy, %"
-    name = "balanced accuracy, %" if front.objective == "balanced" else "top-1 accuracy, %"
+    return "balanced accuracy, %" if front.objective == "balanced" else "top-1 accuracy, %"
+
+
+def _pictures(front: Front, drawn: Sequence[Sidecar]) -> str:
+    """Of which pictures the figures on one axis are, where they are of different ones."""
+    if front.predicted:
+        return ""
+    line = [point.count if point.whole is None else point.whole.count for point in front.points]
+    if None in (point.whole for point in front.points):
+        line = [point.count for point in front.points]
     counts = {
         "dots": {candidate.count for candidate in front.candidates},
-        "line": {point.count if point.whole is None else point.whole.count for point in front.points},
+        "line": set(line),
         "files": {int(sidecar.images) for sidecar in drawn if sidecar.images is not None},
     }
     if len(set().union(*counts.values())) < 2:
-        return name
-    said = [f"{what}: {' or '.join(f'{n:,}' for n in sorted(some))}" for what, some in counts.items() if some]
-    return f"{name} ({', '.join(said)} pictures)"
+        return ""
+    said = [f"{what} {' or '.join(f'{n:,}' for n in sorted(some))}" for what, some in counts.items() if some]
+    return f"accuracy on different pictures: {', '.join(said)}"
 
 
 def on_device_of(front: Front, sidecar: Sidecar) -> bool:
@@ -168,12 +185,14 @@ def on_device_of(front: Front, sidecar: Sidecar) -> bool:
     return sidecar.device in (None, front.latency.get("device"))
 
 
-def _mark(front: Front, sidecar: Sidecar, known: Mapping[str, Candidate]) -> Mark:
-    candidate = known.get(sidecar.id)
+def _mark(
+    front: Front, sidecar: Sidecar, candidates: Mapping[str, Candidate], known: Callable[[Candidate], float]
+) -> Mark:
+    candidate = candidates.get(sidecar.id)
     return Mark(
         label=sidecar.id,
         budget_ms=sidecar.budget_ms if front.budgets else None,
-        predicted=(candidate.predicted_ms, _best_known(candidate)) if candidate else None,
+        predicted=(candidate.predicted_ms, known(candidate)) if candidate else None,
         measured=_measured(sidecar, front.objective) if on_device_of(front, sidecar) else None,
     )
 

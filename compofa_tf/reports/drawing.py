@@ -26,7 +26,7 @@ def draw_family(axes: Axes, panel: Panel, colors: dict[str, str]) -> None:
     for mark in panel.marks:
         _draw_mark(axes, mark, colors)
     _label_marks(axes, panel.marks, colors)
-    axes.set_xlabel("latency per image, ms")
+    axes.set_xlabel("\n".join(filter(None, ("latency per image, ms", panel.pictures))))
     axes.set_ylabel(panel.accuracy)
     _finish(axes, colors)
 

@@ -98,6 +98,7 @@ def _content(material: Material) -> dict[str, Any]:
         "ramps": {mode: palette.ramp(len(resolutions), mode=mode) for mode in ("light", "dark")},
         "palettes": {"light": palette.LIGHT, "dark": palette.DARK},
         "covered": [(front.precision, front.coverage, len(front)) for front in fronts],
+        "balanced": main is not None and main.objective == "balanced",
         "predicted": any(front.predicted for front in fronts),
         "imported": material.imported is not None,
         "sources": tables.sources(fronts),

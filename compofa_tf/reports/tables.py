@@ -12,6 +12,7 @@ from compofa_tf.reports.formats import ABSENT, difference, percent
 from compofa_tf.reports.reading import Material
 from compofa_tf.reports.records import number, value
 from compofa_tf.reports.sidecars import Sidecar
+from compofa_tf.searches.candidate import Candidate
 from compofa_tf.searches.front import Front
 
 Facts = list[tuple[str, str]]
@@ -28,10 +29,7 @@ def cards(material: Material, front: Front | None) -> list[dict[str, Any]]:
             "budget_ms": budget_ms,
             "id": choice.id,
             "precision": front.precision,
-            "top1": choice.top1,
-            "predicted": front.predicted,
-            "low": None if front.predicted else choice.interval[0],
-            "high": None if front.predicted else choice.interval[1],
+            **_of_candidate(front, choice),
             "predicted_ms": choice.predicted_ms,
             "measured_ms": None,
             "elsewhere_ms": None,
@@ -46,6 +44,16 @@ def cards(material: Material, front: Front | None) -> list[dict[str, Any]]:
     return cards
 
 
+def _of_candidate(front: Front, choice: Candidate) -> dict[str, Any]:
+    """The accuracy that chose: on all pictures if it was measured there, with its interval if it is top-1."""
+    whole = choice.whole
+    low, high = choice.interval if whole is None else whole.interval
+    plain = not front.predicted and front.objective == "top1"
+    score = choice.score if choice.whole_score is None else choice.whole_score
+    interval = {"low": low if plain else None, "high": high if plain else None}
+    return {"top1": score, "predicted": front.predicted, **interval}
+
+
 def _exported(sidecar: Sidecar, front: Front, budget_ms: float) -> dict[str, Any]:
     """What the exported file says differently on its card."""
     card: dict[str, Any] = {"id": sidecar.id, "size_bytes": sidecar.size_bytes, "macs": sidecar.macs}
@@ -57,6 +65,8 @@ def _exported(sidecar: Sidecar, front: Front, budget_ms: float) -> dict[str, Any
         card |= {"predicted_ms": sidecar.predicted_ms, "measured_ms": measured_ms, "share": share}
     if sidecar.top1 is None:  # the accuracy of the file was not measured: that of the search stays
         return card
+    if front.objective == "balanced":
+        return {**card, "top1": sidecar.balanced, "low": None, "high": None, "predicted": False}
     return {**card, "top1": sidecar.top1, "low": sidecar.low, "high": sidecar.high, "predicted": False}
 
 
@@ -138,7 +148,7 @@ def sources(fronts: Sequence[Front]) -> list[str]:
         conditions = front.latency.get("conditions")
         if value(conditions, "caveat"):
             said.append(f"Latencies of the front: {value(conditions, 'origin')}; {value(conditions, 'caveat')}.")
-        said += front.doubts
+        said += front.doubts if front.budgets else []
     return list(dict.fromkeys(said))
 
 

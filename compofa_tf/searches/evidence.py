@@ -26,8 +26,8 @@ def evidence_of(front: Front, answers: Answers, *, repeats: int = REPEATS, seed:
     be too good (bootstrap bias correction: I. Tsamardinos, E. Greasidou and G. Borboudakis, Machine Learning 107,
     2018).
 
-    *No better than*: points of the front of which these pictures do not show that they are more accurate (top-1) than a
-    faster one: the 95 % interval of the difference, on the same pictures, holds 0.
+    *No better than*, of top-1: points of the front of which these pictures do not show that they are more accurate than
+    a faster one: the 95 % interval of the difference, on the same pictures, holds 0.
 
     Both are of the figures that the search was made with, those of the table, and of what they alone would have chosen.
 
@@ -46,26 +46,26 @@ def evidence_of(front: Front, answers: Answers, *, repeats: int = REPEATS, seed:
     return {
         "pictures": answers.count,
         "repeats": repeats,
-        "optimism": _optimism(front, right * _weights(front, answers), repeats, seed),
-        "no_better_than": _no_better_than(front, answers),
+        "optimism": _optimism(front, _weighted(front, answers, right), repeats, seed),
+        "no_better_than": _no_better_than(front, answers) if front.objective == "top1" else {},
     }
 
 
-def _weights(front: Front, answers: Answers) -> np.ndarray:
-    """What each picture counts, 1 on average: the same for top-1, for balanced accuracy each class the same in all."""
+def _weighted(front: Front, answers: Answers, right: np.ndarray) -> np.ndarray:
+    """Right answers as float32, each 1 for top-1; for balanced accuracy the classes count the same, 1 on average."""
     if front.objective == "top1" or answers.labels is None:
-        return np.ones(answers.count)
+        return right.astype(np.float32)
     counts = np.bincount(answers.labels)
-    return answers.count / (counts[answers.labels] * np.count_nonzero(counts))
+    weights = answers.count / (counts[answers.labels] * np.count_nonzero(counts))
+    return right * weights.astype(np.float32)
 
 
 def _optimism(front: Front, right: np.ndarray, repeats: int, seed: int) -> dict[str, float]:
     count = right.shape[1]
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=repeats)
     left_out = (drawn == 0).T.astype(np.float32)  # [pictures, repeats]
-    answered = right.astype(np.float32)
-    chosen_by = answered @ drawn.T.astype(np.float32)
-    judged = answered @ left_out / np.maximum(1, left_out.sum(axis=0))  # [candidates, repeats]
+    chosen_by = right @ drawn.T.astype(np.float32)
+    judged = right @ left_out / np.maximum(1, left_out.sum(axis=0))  # [candidates, repeats]
     latency = np.asarray([candidate.predicted_ms for candidate in front.candidates])
     found = {}
     for budget_ms in front.budgets:

@@ -75,7 +75,10 @@ def search(
     if isinstance(accuracy, AccuracyTable):
         front = _search_measured(accuracy, latency, budgets, resolutions, archs, objective=objective, whole=whole)
     elif objective != "top1":
-        raise InputError(f"Predicted accuracies are top-1; measure them. Received: objective={objective!r}")
+        raise InputError(
+            f"Predicted accuracies are top-1; measure them, or search for that (--objective top1). Received: "
+            f"objective={objective!r}"
+        )
     else:
         sides = tuple(sorted(set(resolutions or latency.resolutions)))
         if archs is not None:
@@ -113,8 +116,8 @@ def _search_measured(
         )
     if objective == "balanced" and any(record.balanced is None for _, record in records):
         raise InputError(
-            "The accuracy table is from before balanced accuracies were measured; delete it and measure again. "
-            f"Received: objective={objective!r}"
+            "The accuracy table is from before balanced accuracies were measured; delete it and measure again, or "
+            f"search for top-1 (--objective top1). Received: objective={objective!r}"
         )
     predicted = _predict_ms(latency, [record.arch for _, record in records])
     wholes = {} if whole is None or accuracy.images is None else whole

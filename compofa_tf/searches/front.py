@@ -115,6 +115,8 @@ class Front:
         images, available = (self.accuracy.get(name) for name in ("images", "available"))
         if self.predicted or images is None or (available is not None and images >= available):
             return ()
+        if any(point.count < images for point in self.points):  # then there were no more
+            return ()
         return tuple(point for point in self.points if point.whole is None)
 
     @property
@@ -131,10 +133,13 @@ class Front:
         if optimism:
             listed = ", ".join(f"{100 * value:.1f} within {budget} ms" for budget, value in optimism.items())
             name = "top-1" if self.objective == "top1" else "balanced accuracy"
-            lines.append(
-                f"Chosen on the {self.evidence['pictures']:,} pictures that they are measured on, which makes {name} "
-                f"too good by about this many points: {listed}."
+            pictures = f"the {self.evidence['pictures']:,} pictures that"
+            where = (
+                f"The figures on {pictures} the search saw make"
+                if self._wholes
+                else (f"Chosen on {pictures} they are measured on, which makes")
             )
+            lines.append(f"{where} {name} too good by about this many points: {listed}.")
         return lines
 
     @functools.cached_property
@@ -325,7 +330,9 @@ def default_budgets(front: Front, *, count: int = 3) -> tuple[float, ...]:
     """
     if count < 1:
         raise InputError(f"At least one budget is needed. Received: count={count!r}")
-    latencies = sorted({point.predicted_ms for point in front.points})
+    # Figures on all pictures may leave a point behind a faster one.
+    useful = [point for point in front.points if front.best(point.predicted_ms).predicted_ms == point.predicted_ms]
+    latencies = sorted({point.predicted_ms for point in useful})
     count = min(count, len(latencies))
     steps = np.linspace(1 / (2 * count), 1.0, count)
     targets = [latencies[0] * (latencies[-1] / latencies[0]) ** float(step) for step in steps]

@@ -266,6 +266,22 @@ def test_an_interrupted_measurement_has_what_was_saved_on_the_way(monkeypatch, t
     assert len(AccuracyTable.load(path)) == 3
 
 
+def test_a_picture_that_breaks_while_measuring_is_in_no_figure(monkeypatch):
+    """Only after the first subnet is it known which can be read."""
+    seen, readable = [], list(range(11))
+    fake_measuring(monkeypatch, seen)
+    measure = sys.modules["compofa_tf.accuracy.measuring"].measure
+
+    def breaking(*arguments, **named):
+        del readable[10:]
+        yield from measure(*arguments, **named)
+
+    monkeypatch.setattr(sys.modules["compofa_tf.accuracy.measuring"], "measure", breaking)
+    data = types.SimpleNamespace(name="digits", eval_labels=lambda limit=None: np.asarray(readable))
+    table = AccuracyTable.measure(NET, data=data, archs=[SPACE.smallest(32)], progress=False)
+    assert table["r32-d22222"].count == table.available == 10
+
+
 def test_a_huge_space_is_not_enumerated():
     huge = types.SimpleNamespace(space=families.mobilenet_v3(coupling="independent", kernel="elastic"))
     with pytest.raises(InputError, match="--sample"):

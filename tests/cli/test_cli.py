@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import workdirs
 
 from compofa_tf import cli
+from compofa_tf.accuracy.table import AccuracyTable
 from compofa_tf.cli import main
+from compofa_tf.recipes.recipe import Recipe
+from compofa_tf.searches.front import Front
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,14 +133,44 @@ def test_usage_errors_exit_with_2():
     assert "invalid choice" in done.stderr
 
 
-def test_read_only_work_directory_is_one_line(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [
+        (errno.EACCES, "Permission denied: '{}'; give yourself the right to it, or name a work directory elsewhere"),
+        (
+            errno.EROFS,
+            "Read-only file system: '{}'; nothing can be written on that disk; name a work directory elsewhere",
+        ),
+        (errno.ENOSPC, "No space left on device: '{}'; the disk is full; make room and run the same command again"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_one_line_that_says_what_to_change(tmp_path, capsys, monkeypatch, code, mend):
     workdirs.with_tables(tmp_path)
 
     def refuse(*_args, **_kwargs):
-        raise PermissionError(13, "Permission denied", str(tmp_path / "front.json"))
+        raise OSError(code, os.strerror(code), str(tmp_path / "front.json"))
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    assert "Permission denied" in fails(capsys, "search", tmp_path)
+    assert mend.format(tmp_path / "front.json") in fails(capsys, "search", tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can mount a read-only disk")
+def test_a_run_on_a_read_only_disk_can_be_looked_at(tmp_path):
+    """What only reads works there; what writes says that nothing can be written, and where to go."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        workdirs.with_tables(disk / "run")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert compofa(cwd=disk).returncode == 0
+        for command in ("search", "report"):
+            done = compofa(command, disk / "run")
+            assert done.returncode == 1
+            assert done.stderr.count("\n") == 1 and "nothing can be written on that disk" in done.stderr
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_space_and_recipes_tell_without_tensorflow():
@@ -197,3 +232,27 @@ def test_report_writes_the_figure_alone(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"Wrote {figure}." in said and not (tmp_path / "report.html").exists()
     assert ".png or .svg" in fails(capsys, "report", tmp_path, "--figure", tmp_path / "family.gif")
+
+
+def test_an_objective_is_kept_only_after_a_search_that_could_be_made_with_it(tmp_path, capsys):
+    """Else every later search would fail by a setting that nobody sees."""
+    space = workdirs.with_tables(tmp_path)
+    assert "measure again, or search for top-1" in fails(capsys, "search", tmp_path, "--objective", "balanced")
+    assert Recipe.load(tmp_path).search.objective == "top1"
+    assert "objective must be one of top1, balanced" in fails(capsys, "search", tmp_path, "--objective", "f1")
+    table = AccuracyTable.load(tmp_path / "accuracy" / "val.json", space=space)
+    for record in list(table.values()):
+        table.add(replace(record, balanced=1 - record.top1))
+    table.save(tmp_path / "accuracy" / "val.json")
+    assert main.run(main.parse(["compofa", "search", str(tmp_path), "--objective", "balanced"])) == 0
+    assert Recipe.load(tmp_path).search.objective == "balanced"
+    assert Front.load(tmp_path / "front.json").objective == "balanced"
+    assert "balanced" in capsys.readouterr().out
+
+
+def test_ends_are_checked_before_anything_is_exported(tmp_path, capsys):
+    workdirs.with_tables(tmp_path)
+    assert main.run(main.parse(["compofa", "search", str(tmp_path)])) == 0
+    assert "io must be one of float32, uint8, int8" in fails(capsys, "export", tmp_path, "--io", "int4")
+    assert "scores must be one of probabilities, logits" in fails(capsys, "export", tmp_path, "--scores", "softmax")
+    assert Recipe.load(tmp_path).deploy.io is None

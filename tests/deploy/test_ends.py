@@ -132,9 +132,89 @@ def test_a_float_model_that_was_trained_otherwise_takes_what_mediapipe_gives(mod
 
 
 def test_a_uint8_model_must_know_how_to_normalise(model, tmp_path):
-    with pytest.raises(InputError, match=r"takes pixels and normalises them itself; say how in metadata"):
+    with pytest.raises(
+        InputError, match=r"takes colour pictures and normalises their pixels itself; say how in metadata"
+    ):
         export_tflite(model, tmp_path / "m.tflite", precision="int8", io="uint8", calibrate_on=images(8))
     assert list(tmp_path.iterdir()) == []
+
+
+def probabilities_net(last):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(inputs))
+    return keras.Model(inputs, last(x))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_network_that_ends_in_a_softmax_gets_no_second_one(tmp_path, precision):
+    """As every classifier of keras.applications does."""
+    model = probabilities_net(keras.layers.Dense(4, activation="softmax", kernel_initializer="random_normal"))
+    fed = np.random.default_rng(0).uniform(-1, 1, (100, 8, 8, 3)).astype(np.float32)
+    given = {"precision": precision, "calibrate_on": fed, "allow_disagreement": True}
+    artifact = export_tflite(model, tmp_path / "m.tflite", **given)
+    assert artifact.operations["SOFTMAX"] == 1 and artifact.record["ends"]["scores"] == "probabilities"
+    runner = Runner(artifact)
+    assert runner.scores == "probabilities"
+    np.testing.assert_allclose(runner(fed[:8]), model(fed[:8]), atol=2 / 256)
+    with pytest.raises(InputError, match="ends in a softmax of its own; take that layer off"):
+        export_tflite(model, tmp_path / "other.tflite", scores="logits", **given)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_of_independent_answers_there_is_no_softmax(tmp_path, outputs):
+    model = probabilities_net(keras.layers.Dense(outputs, activation="sigmoid"))
+    artifact = export_tflite(model, tmp_path / "m.tflite")
+    assert "SOFTMAX" not in artifact.operations and artifact.record["ends"]["scores"] == "logits"
+    fed = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(Runner(artifact)(fed), model(fed), atol=1e-5)
+    with pytest.raises(InputError, match="independent of each other, so that there is no softmax of them"):
+        export_tflite(model, tmp_path / "other.tflite", scores="probabilities")
+
+
+@pytest.mark.parametrize("trained", ["pixels", "centered", "symmetric", "imagenet"])
+def test_uint8_is_the_pixel_itself_whatever_the_network_was_trained_with(tmp_path, trained):
+    by = Normalization.named(trained)
+    dark = np.random.default_rng(0).integers(20, 200, (100, 8, 8, 3)).astype(np.float32)
+    model = probabilities_net(keras.layers.Dense(4))
+    artifact = export_tflite(
+        model,
+        tmp_path / "m.tflite",
+        precision="int8",
+        io="uint8",
+        calibrate_on=np.asarray(by.apply(dark)),
+        metadata={"normalization": by.to_json()},
+        allow_disagreement=True,
+    )
+    assert (artifact.record["input"]["scale"], artifact.record["input"]["zero_point"]) == (1.0, 0)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_than_colour_pictures(tmp_path, channels):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, channels))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    artifact = export_tflite(model, tmp_path / "m.tflite", metadata={"normalization": IMAGENET.to_json()})
+    assert artifact.record["ends"]["opens_in"] == ["LiteRT", "LiteRT.js"]
+    fed = np.random.default_rng(0).uniform(-1, 1, (100, 8, 8, channels)).astype(np.float32)
+    np.testing.assert_allclose(Runner(artifact)(fed[:4]), softmax(model(fed[:4])), atol=1e-5)
+    with pytest.raises(InputError, match="takes colour pictures and normalises their pixels itself"):
+        export_tflite(
+            model, tmp_path / "u.tflite", precision="int8", io="uint8", calibrate_on=fed,
+            metadata={"normalization": IMAGENET.to_json()},
+        )  # fmt: skip
+
+
+def test_clients_that_open_a_file_depend_on_what_it_says(model, tmp_path):
+    artifact = export_tflite(model, tmp_path / "m.tflite")
+    assert artifact.record["ends"]["opens_in"] == ["LiteRT", "LiteRT.js"]
+    with pytest.raises(
+        InputError, match=r"normalization in metadata must be .* Received: normalization=\{'mean': \[0.5\]"
+    ):
+        export_tflite(model, tmp_path / "n.tflite", metadata={"normalization": {"mean": [0.5], "std": [0.5]}})
+    for arch in ("mynet", {"id": 7}, {}, None):
+        export_tflite(model, tmp_path / "m.tflite", metadata={"arch": arch}, overwrite=True)
 
 
 def test_editing_changes_nothing_else_and_keeps_weights_aligned(model):

@@ -65,7 +65,8 @@ def test_the_file_computes_what_the_model_computes(model, exported, precision, b
     expected = model(fresh, training=False).numpy()
     ranges = images(32) if precision == "int8" else None
     path = tmp_path / "logits.tflite"
-    logits = Runner(export_tflite(model, path, precision=precision, calibrate_on=ranges, scores="logits"))(fresh)
+    given = {"precision": precision, "calibrate_on": ranges, "metadata": METADATA}
+    logits = Runner(export_tflite(model, path, scores="logits", **given))(fresh)
     assert logits.dtype == np.float32
     assert np.abs(logits - expected).max() < bound * (expected.max() - expected.min())
     runner = Runner(exported[precision])

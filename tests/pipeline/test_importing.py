@@ -254,7 +254,8 @@ def test_a_sample_of_a_space_of_10_to_the_19_is_measured_and_searched(checkpoint
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), (25 * number, 100 * index, 0)).save(folder / f"{index}.png")
     named = ("--workdir", tmp_path / "run")
-    more = settings("accuracy.resolutions=32", "accuracy.calibration_images=10", "deploy.calibration_images=10")
+    floats = ("latency.precisions=float32", "search.precision=float32", "deploy.precisions=float32")  # converted faster
+    more = settings("accuracy.resolutions=32", "accuracy.calibration_images=10", *floats)
     space = ("--space", "coupling=independent,kernel=elastic")
     (tmp_path / "labels.txt").write_text("\n".join(f"class{number}" for number in range(10)))
     words = ("--data", f"folder:{tmp_path / 'classes'}", "--labels", tmp_path / "labels.txt", *space, *more)

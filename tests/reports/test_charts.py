@@ -118,10 +118,10 @@ def test_figures_of_different_pictures_stand_on_one_axis_only_where_it_says_so(f
     front = material.fronts["front.json"]
     count = front.candidates[0].count
     (panel,) = charts.panels([front], material.sidecars)
-    assert panel.accuracy == "top-1 accuracy, %"
+    assert (panel.accuracy, panel.pictures) == ("top-1 accuracy, %", "")
     part = replace(front, candidates=tuple(replace(c, count=400) for c in front.candidates))
     (panel,) = charts.panels([part], material.sidecars)
-    assert panel.accuracy == f"top-1 accuracy, % (dots: 400, line: 400, files: {count:,} pictures)"
+    assert panel.pictures == f"accuracy on different pictures: dots 400, line 400, files {count:,}"
     confirmed = {point.id for point in part.points}
     whole = replace(
         part,
@@ -131,7 +131,7 @@ def test_figures_of_different_pictures_stand_on_one_axis_only_where_it_says_so(f
         ),
     )
     (panel,) = charts.panels([whole], material.sidecars)
-    assert panel.accuracy == f"top-1 accuracy, % (dots: 400, line: {count:,}, files: {count:,} pictures)"
+    assert panel.pictures == f"accuracy on different pictures: dots 400, line {count:,}, files {count:,}"
     assert [top1 for _, top1 in panel.front] == [point.top1 - 0.01 for point in part.points]
 
 

@@ -10,6 +10,7 @@ from evolution_inputs import SPACES, published
 from search_inputs import SPACE, few, ids, random_rows, tables
 
 from compofa_tf import families, files
+from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.errors import InputError
 from compofa_tf.searches.candidate import Candidate
 from compofa_tf.searches.exact import search
@@ -184,3 +185,20 @@ def test_save_refuses_to_overwrite(saved):
 def test_candidate_json_has_interval():
     content = Candidate("r32-d22222", SPACE.smallest(32), 0.5, 100, 1.5).to_json()
     assert content["accuracy"]["low"] == pytest.approx(0.4038, abs=1e-4)
+
+
+def test_a_table_that_took_all_pictures_there_were_leaves_no_doubt():
+    """Asked for 10,000, found 1,000: an older file does not say so, but the counts do."""
+    inputs = few((600, 1.0), (700, 2.0))
+    inputs["accuracy"].images = 10_000
+    assert search(SPACE, **inputs, budgets_ms=(5,)).unconfirmed == ()
+
+
+def test_default_budgets_each_choose_another_subnet_by_the_figures_on_all_pictures():
+    inputs = few((700, 1.0), (760, 2.0), (780, 3.0), (790, 4.0))
+    inputs["accuracy"].images = 1000
+    whole = AccuracyTable(SPACE, "digits")
+    for record, top1 in zip(inputs["accuracy"].values(), (0.70, 0.75, 0.74, 0.73)):
+        whole.add(AccuracyRecord(record.arch, top1, 0.95, 5000, 0.7))
+    front = search(SPACE, **inputs, whole=whole)
+    assert len(front.budgets) == 2 and len(set(front.chosen.values())) == 2

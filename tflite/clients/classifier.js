@@ -14,13 +14,14 @@ export async function classifier(model) {
   const {mean, std} = facts.normalization;
   const bytes = facts.ends.io === "uint8";
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", {willReadFrequently: true});
+  const context = canvas.getContext("2d", {alpha: false, willReadFrequently: true});
 
   return async image => {
     // The central square, as in training; of pictures of more than 64 px an eighth of the shorter side stays outside.
     const shorter = Math.min(image.width, image.height);
     const edge = shorter > 64 ? 0.875 * shorter : shorter;
     context.imageSmoothingQuality = "high";
+    context.clearRect(0, 0, width, height);
     context.drawImage(image, (image.width - edge) / 2, (image.height - edge) / 2, edge, edge, 0, 0, width, height);
     const pixels = context.getImageData(0, 0, width, height).data; // red, green, blue, alpha
     const values = new (bytes ? Uint8Array : Float32Array)(3 * width * height);
@@ -35,6 +36,6 @@ export async function classifier(model) {
     const {scale, zero_point: zero} = facts.output;
     const scores = [...await outputs[0].data()].map(score => scale ? (score - zero) * scale : score);
     [input, ...outputs].forEach(tensor => tensor.delete());
-    return scores.map((score, i) => ({label: facts.labels[i], score})).sort((a, b) => b.score - a.score);
+    return scores.map((score, i) => ({label: facts.labels?.[i] ?? String(i), score})).sort((a, b) => b.score - a.score);
   };
 }

@@ -16,14 +16,14 @@ from PIL import Image, ImageOps
 def classify(model, picture, top=3):
     with zipfile.ZipFile(model) as behind:  # what travels behind every model; `unzip -l` lists it
         facts = json.loads(behind.read("metadata.json"))
-        labels = behind.read("labels.txt").decode().splitlines()
+        labels = behind.read("labels.txt").decode().splitlines() if "labels.txt" in behind.namelist() else []
     interpreter = Interpreter(model_path=str(model))
     interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     side = int(source["shape"][1])
     image = Image.open(picture)
-    if facts["preprocessing"]["exif_orientation"]:
+    if facts.get("preprocessing", {}).get("exif_orientation", True):
         image = ImageOps.exif_transpose(image)
     image = image.convert("RGB")
     shorter = min(image.size)
@@ -44,9 +44,9 @@ def classify(model, picture, top=3):
     scale, zero_point = target["quantization"]
     if scale:
         scores = (scores - zero_point) * scale
-    return [(labels[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top]]
+    return [(labels[i] if labels else str(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:top]]
 
 
 if __name__ == "__main__":
     for label, score in classify(*sys.argv[1:3]):
-        print(f"{score:6.1%}  {label}")
+        print(f"{score:8.3f}  {label}")
