@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -139,14 +139,14 @@ def _convert_all(
 ) -> dict[_Item, Path]:
     """Converts what is not in the folder yet, and says how long that takes."""
     space, precision = plan.space, procedure.precision
-    paths = {item: folder / _file_name(space, precision, item) for item in items}
+    paths = {item: folder / _file_name(space, procedure, item) for item in items}
     todo = [item for item in items if not paths[item].exists()]
     starter, probes, rest = todo[:1], todo[1 : 1 + _PROBES], todo[1 + _PROBES :]
     for item in starter:
-        _convert(space, precision, item, paths[item])
+        _convert(space, procedure, item, paths[item])
     started = time.monotonic()
     for item in probes:
-        _convert(space, precision, item, paths[item])
+        _convert(space, procedure, item, paths[item])
     if progress:
         probed, left = (sum(item.effort(space) for item in some) for some in (probes, rest))
         seconds = (time.monotonic() - started) * left / probed if probed else 0.0
@@ -160,31 +160,30 @@ def _convert_all(
         total=len(todo), initial=len(todo) - len(rest), desc=f"converting, {precision}", unit="model", shown=progress
     ) as bar:
         for item in rest:
-            _convert(space, precision, item, paths[item])
+            _convert(space, procedure, item, paths[item])
             bar.update()
     return paths
 
 
-def _file_name(space: Space, precision: str, item: _Item) -> str:
-    ends = Ends.of(precision, space.profile)
-    text = repr((item.name, precision, ends, space.fingerprint, sorted(files.versions().items())))
+def _file_name(space: Space, procedure: Procedure, item: _Item) -> str:
+    made = (procedure.precision, procedure.ends, procedure.trained)
+    text = repr((item.name, made, space.fingerprint, sorted(files.versions().items())))
     return hashlib.sha256(text.encode()).hexdigest()[:24] + ".tflite"
 
 
-def _convert(space: Space, precision: str, item: _Item, path: Path) -> None:
+def _convert(space: Space, procedure: Procedure, item: _Item, path: Path) -> None:
     model = item.build(space)
     images = np.random.default_rng(0).standard_normal((_RANDOM_IMAGES, *model.input_shape[1:]), np.float32)
     _settle(model, images)
-    ends = Ends.of(precision, space.profile)
-    content = convert(
-        model,
-        precision=precision,
-        calibrate_on=images,
-        profile=space.profile,
-        io=ends.io if item.whole else None,  # pieces meet inside a network, whole subnets have the ends that ship
-    )
-    if item.whole and ends.scores == "probabilities":
-        content = with_softmax(content)
+    given: dict[str, Any] = {"precision": procedure.precision, "calibrate_on": images, "profile": space.profile}
+    if item.whole:
+        ends, trained = procedure.ends or Ends.of(procedure.precision, space.profile), procedure.trained
+        taken = None if trained is None else ends.taken(trained)
+        between = None if trained is None or taken is None else (trained, taken)
+        content = convert(model, **given, io=ends.io, normalizations=between)
+        content = with_softmax(content) if ends.scores == "probabilities" else content
+    else:
+        content = convert(model, **given)
     with files.atomic_write(path) as temporary:
         temporary.write_bytes(content)
     if item.whole:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.errors import InputError, at_least
+from compofa_tf.normalization import Normalization
 from compofa_tf.space import Arch, Space, cost
 from compofa_tf.space.pieces import Piece, covering_archs
 
@@ -24,12 +26,17 @@ class Procedure:
       threads: CPU threads of the runtime.
       runs: Timed inferences of every piece and whole subnet in all.
       warmup: Inferences of each before every visit.
+      ends: Of whole subnets, those that ship; pieces, which meet inside a network, have those of its arithmetic. None:
+        those that an export chooses unless it is told otherwise.
+      trained: How pixels become what the networks are trained with; None: nobody knows, and nothing is changed.
     """
 
     precision: str
     threads: int
     runs: int
     warmup: int
+    ends: Ends | None = None
+    trained: Normalization | None = None
 
     def __post_init__(self) -> None:
         """Rejects numbers with which nothing is timed."""

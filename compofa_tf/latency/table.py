@@ -11,12 +11,14 @@ from typing import Any
 
 from compofa_tf import families, files
 from compofa_tf._lazy import later
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.errors import InputError, NotCoveredError, at_least
 from compofa_tf.latency.correction import Check, Correction, Validation, fit_correction
 from compofa_tf.latency.devices.device import DECISIVE, Device, open_device
 from compofa_tf.latency.plan import MeasurementPlan, Procedure
 from compofa_tf.latency.sums import PieceSums
 from compofa_tf.latency.timings import MOST_TURN_SPREAD, QUANTILE, Timing
+from compofa_tf.normalization import Normalization
 from compofa_tf.progress import say
 from compofa_tf.space import Arch, Space
 
@@ -46,6 +48,8 @@ class LatencyTable:
       warmup: Inferences before each visit to a piece.
       conditions: The device and its state when the measurement began (``Device.describe``).
       recipe_hash: ``Recipe.hash`` of the run, if any.
+      ends: ``io`` and ``scores`` of whole subnets, and ``trained``, the normalisation of the training, where that is
+        known; None in tables from before these were recorded.
       entries: Piece key -> measured latency.
       subnets: Subnet id -> measured latency of the whole.
       fitted: Ids of those whole subnets that ``correction`` was fitted on.
@@ -61,6 +65,7 @@ class LatencyTable:
     warmup: int = 10
     conditions: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str | None = None
+    ends: dict[str, Any] | None = None
     entries: dict[str, Timing] = field(default_factory=dict)
     subnets: dict[str, Timing] = field(default_factory=dict)
     fitted: tuple[str, ...] = ()
@@ -198,6 +203,7 @@ class LatencyTable:
             "warmup": self.warmup,
             "statistic": f"quantile {QUANTILE} of the medians of the turns",
             "conditions": self.conditions,
+            "ends": self.ends,
             "correction": {
                 "scale": self.correction.scale,
                 "overhead_ms": self.correction.overhead_ms,
@@ -236,6 +242,7 @@ class LatencyTable:
         table = cls(
             space=space,
             **{name: content[name] for name in names},
+            ends=content.get("ends"),
             entries={key: Timing.from_json(row) for key, row in content["entries"].items()},
             subnets={name: Timing.from_json(row) for name, row in content["subnets"].items()},
             fitted=tuple(correction["fitted_on"]),
@@ -263,6 +270,8 @@ class LatencyTable:
         seed: int = 0,
         path: str | os.PathLike[str] | None = None,
         recipe_hash: str | None = None,
+        ends: Ends | None = None,
+        trained: Normalization | None = None,
         progress: bool = True,
     ) -> LatencyTable:
         """Builds, converts and times the pieces of all subnets, and some whole subnets.
@@ -287,6 +296,8 @@ class LatencyTable:
           path: File that is written as the work goes on and continued if it exists. Converted models are kept beside
             it, in ``<path>.parts/``, until the table is complete.
           recipe_hash: ``Recipe.hash`` of the run, recorded in the file.
+          ends: Of whole subnets; those that an export chooses unless told otherwise when absent.
+          trained: How pixels become what the networks are trained with: a file that takes other values normalises.
           progress: Whether to show progress and the result.
 
         Returns:
@@ -310,14 +321,22 @@ class LatencyTable:
             warmup=warmup,
             conditions=opened.describe(),
             recipe_hash=recipe_hash,
+            ends=_described(ends or Ends.of(precision, space.profile), trained),
         )
+        procedure = Procedure(precision, threads, runs * repeats, warmup, ends, trained)
         table = cls.resume(path, fresh=fresh)
-        table._fill(plan, opened, path, progress)
+        table._fill(plan, procedure, opened, path, progress)
         return table
 
-    def _fill(self, plan: MeasurementPlan, device: Device, path: str | os.PathLike[str] | None, progress: bool) -> None:
+    def _fill(
+        self,
+        plan: MeasurementPlan,
+        procedure: Procedure,
+        device: Device,
+        path: str | os.PathLike[str] | None,
+        progress: bool,
+    ) -> None:
         """Measures what is absent, fits, and saves after every visit to the device."""
-        procedure = Procedure(self.precision, self.threads, self.runs, self.warmup)
         known = {**self.entries, **self.subnets}
         visits = later(__name__, "latency.measuring").measure(
             plan, procedure, device, known=known, beside=path, progress=progress
@@ -354,6 +373,10 @@ class LatencyTable:
                     f"{path} was measured under other conditions and cannot be continued; delete it or give another "
                     f"path. Received: {name}={wanted!r} where the file has {found!r}"
                 )
+        if table.ends != fresh.ends:  # pieces have none, so that they stay
+            if table.subnets:
+                say(f"Whole subnets of {path} are measured again, with the ends of the files that ship now.")
+            table.subnets, table.fitted, table.correction, table.ends = {}, (), Correction(), fresh.ends
         table.resolutions = tuple(sorted({*table.resolutions, *fresh.resolutions}))
         table.runs = max(table.runs, fresh.runs)
         table.recipe_hash = fresh.recipe_hash
@@ -362,3 +385,7 @@ class LatencyTable:
     def _decisive(self) -> dict[str, Any]:
         names = ("device", "precision", "threads", "warmup")
         return {**{n: getattr(self, n) for n in names}, **{n: self.conditions.get(n) for n in DECISIVE}}
+
+
+def _described(ends: Ends, trained: Normalization | None) -> dict[str, Any]:
+    return {"io": ends.io, "scores": ends.scores, "trained": None if trained is None else trained.to_json()}

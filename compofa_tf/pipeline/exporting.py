@@ -11,7 +11,6 @@ from compofa_tf import commands, files
 from compofa_tf.accuracy.evaluation import evaluate_each, judged, logits_of
 from compofa_tf.data import inputs
 from compofa_tf.deploy.artifact import Artifact
-from compofa_tf.deploy.ends import Ends
 from compofa_tf.deploy.export import export_tflite
 from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.latency.benchmarking import BenchmarkRow, benchmark
@@ -129,7 +128,7 @@ def _export(
     model = extract(run.calibrated(arch), arch)
     ranges = run.images_for_calibration(arch.resolution, count=settings.calibration_images)
     precisions = tuple(dict.fromkeys((front.precision, *settings.precisions)))
-    ends = {precision: _ends(run, precision) for precision in precisions}
+    ends = {precision: run.ends(precision) for precision in precisions}
     artifacts = {
         precision: export_tflite(
             model,
@@ -159,13 +158,6 @@ def _export(
         artifact.update(**facts, latency=latency, within_budget=within_budget)
         say(f"{artifact.path.name}: {rows[precision].ms:.3g} ms, {_in_words(facts)}")
     return list(artifacts.values()), measured_ms
-
-
-def _ends(run: Run, precision: str) -> Ends:
-    """The ends that the recipe asks for, where files of a precision have them."""
-    settings = run.recipe.deploy
-    io = settings.io if PRECISIONS[precision].integer else None
-    return Ends.of(precision, run.space.profile, io=io, scores=settings.scores)
 
 
 def _measure(run: Run, artifact: Artifact, budget_ms: float | None) -> BenchmarkRow:

@@ -10,6 +10,7 @@ import numpy as np
 from compofa_tf import commands
 from compofa_tf.accuracy.answers import beside
 from compofa_tf.accuracy.table import AccuracyTable
+from compofa_tf.deploy.metadata import normalization_of
 from compofa_tf.errors import InputError, at_least
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.pipeline.run import Run
@@ -138,4 +139,6 @@ def _measured(run: Run, precision: str) -> LatencyTable:
             validate=settings.validate,
             path=path,
             recipe_hash=recipe.hash,
+            ends=run.ends(precision),
+            trained=normalization_of({"normalization": run.normalization}),
         )

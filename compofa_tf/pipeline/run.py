@@ -14,6 +14,8 @@ from compofa_tf import commands, families, files
 from compofa_tf._lazy import later
 from compofa_tf.accuracy.table import MOST_MEASURED
 from compofa_tf.data.card import DataCard, load_card, located, require_named
+from compofa_tf.deploy.ends import Ends
+from compofa_tf.deploy.targets import PRECISIONS
 from compofa_tf.errors import InputError
 from compofa_tf.locks import locked
 from compofa_tf.progress import say
@@ -116,6 +118,12 @@ class Run(WorkDir):
         """The normalisation of the input images."""
         with files.interpreted(self.supernet_file, again="train or import again"):
             return dict(self._supernet["normalization"])
+
+    def ends(self, precision: str) -> Ends:
+        """The ends of the files of a precision: those that the recipe asks for, where it has them."""
+        settings = self.recipe.deploy
+        io = settings.io if PRECISIONS[precision].integer else None
+        return Ends.of(precision, self.space.profile, io=io, scores=settings.scores)
 
     def latency_table_file(self, precision: str) -> Path:
         """The latency table of a precision, under the recipe's device and threads."""

@@ -11,6 +11,7 @@ from spaces import small_space
 
 from compofa_tf import families
 from compofa_tf.deploy import flatbuffer
+from compofa_tf.deploy.ends import Ends
 from compofa_tf.deploy.runtime import fully_accelerated
 from compofa_tf.errors import InputError
 from compofa_tf.latency import measuring
@@ -18,6 +19,7 @@ from compofa_tf.latency.devices.device import DECISIVE, DEVICES
 from compofa_tf.latency.plan import MeasurementPlan, Procedure
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Times
+from compofa_tf.normalization import Normalization
 
 SPACE = families.mobilenet_v3(width_mult=0.25, classes=10, input_size=32)
 SCALE, OVERHEAD_MS = 1.15, 0.02
@@ -283,12 +285,47 @@ def test_pieces_are_converted_as_final_models_are(tmp_path):
     space = small_space()
     stage = space.pieces(space.largest(16))[2]  # squeeze-and-excite, hard swish, shortcuts
     path = tmp_path / "piece.tflite"
-    measuring._convert(space, "int8", measuring._Item(stage.key, stage), path)
+    procedure = Procedure("int8", threads=1, runs=1, warmup=0)
+    measuring._convert(space, procedure, measuring._Item(stage.key, stage), path)
     contents = flatbuffer.inspect(path)
     assert contents.is_fully_integer and "HARD_SWISH" not in contents.counts
     assert contents.inputs[0].shape == (1, stage.height, stage.width, stage.channels)
     assert contents.inputs[0].dtype == contents.outputs[0].dtype == "INT8"
     assert fully_accelerated(path.read_bytes())
+
+
+@pytest.mark.parametrize("trained", [None, "imagenet"])
+def test_whole_subnets_are_converted_with_the_ends_that_ship(tmp_path, trained):
+    """Float32 with a softmax unless told otherwise, and a normalisation inside where clients know none per channel."""
+    space = small_space()
+    item = measuring._Item("whole", space.smallest(16))
+    by = trained and Normalization.named(trained)
+    for ends, first, last in (
+        (None, "QUANTIZE", "SOFTMAX"),
+        (Ends("uint8", "logits"), "QUANTIZE", "QUANTIZE"),
+        (Ends("int8", "logits"), "PAD", "FULLY_CONNECTED"),
+    ):
+        if ends and ends.io == "uint8" and by is None:
+            continue  # how pixels are normalised must be known
+        procedure = Procedure("int8", threads=1, runs=1, warmup=0, ends=ends, trained=by)
+        measuring._convert(space, procedure, item, path := tmp_path / measuring._file_name(space, procedure, item))
+        names = [operator.name for operator in flatbuffer.inspect(path).operators]
+        inside = by is not None and (ends is None or ends.io == "uint8")
+        assert names[:2] == [first, "DEPTHWISE_CONV_2D"] if inside else names[0] == first, names
+        assert names[-1] == last, names
+    assert len(list(tmp_path.iterdir())) == (3 if by else 2)
+
+
+def test_whole_subnets_are_measured_again_when_other_ends_ship(machine, tmp_path, capsys):
+    """The pieces, which have no ends, are not."""
+    path = tmp_path / "table.json"
+    first = measure(path=path, fit=2)
+    before = len(machine.converted)
+    again = measure(path=path, fit=2, ends=Ends("int8", "logits"))
+    assert "are measured again, with the ends of the files that ship now" in capsys.readouterr().out
+    assert len(machine.converted) == before + len(first.subnets) and set(again.subnets) == set(first.subnets)
+    assert again.ends == {"io": "int8", "scores": "logits", "trained": None} != first.ends
+    assert LatencyTable.load(path).ends == again.ends
 
 
 def test_random_weights_get_the_statistics_of_their_input():
