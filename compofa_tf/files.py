@@ -23,6 +23,8 @@ from compofa_tf.errors import InputError
 SCHEMA_VERSIONS: dict[str, int] = {"accuracy_table": 3, "artifact": 2, "checkpoint": 2, "front": 2, "supernet": 2}
 """Version of each kind of file that this package writes; of kinds that are not here 1."""
 
+_UNFINISHED = ".writing-"
+
 _RECORDED_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -45,7 +47,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
     target = Path(path)
     refuse_to_replace(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".writing-", suffix=target.suffix)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=_UNFINISHED, suffix=target.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -54,8 +56,25 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
             os.fsync(written.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
+        _sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a renaming last through a loss of power, where the system can; the content itself is on disk already."""
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some network disks sync none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Removes what processes that were killed while they wrote left in a folder; nobody may be writing there now."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        left.unlink(missing_ok=True)
 
 
 def refuse_to_replace(*paths: Path, overwrite: bool) -> None:

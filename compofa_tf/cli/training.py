@@ -34,7 +34,9 @@ def _train(options: argparse.Namespace) -> None:
     recipe = recipe.override(assignments(options))
     import_tensorflow_quietly()
     later(__name__, "training.threads").share_cores_for_training()
-    run = later(__name__, "pipeline.training").train_family(recipe, path=options.workdir or RUNS / recipe.name)
+    training = later(__name__, "pipeline.training")
+    where = {"path": options.workdir or RUNS / recipe.name, "checkpoint_minutes": options.checkpoint_minutes}
+    run = training.train_family(recipe, **where)
     tell(run.next_command, wrote=f"the supernet in {run.supernet}")
 
 
@@ -44,6 +46,13 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="SOURCE", help="digits, folder:PATH or tfds:NAME; default: the recipe's")
     parser.add_argument("--workdir", type=Path, metavar="DIR", help=f"default: {RUNS}/NAME")
+    parser.add_argument(
+        "--checkpoint-minutes",
+        type=float,
+        default=10.0,
+        metavar="MIN",
+        help="what is lost at most when the run is killed; default: 10",
+    )
     add_recipe_settings(parser)
 
 

@@ -1,11 +1,16 @@
-"""Checkpoints of a training run: one ``.npz`` of plain arrays each, written atomically. NumPy only."""
+"""Checkpoints of a training run: one ``.npz`` of plain arrays each, written atomically. NumPy only.
+
+Writing takes place beside the training: that stops for a copy to memory and no longer.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +33,25 @@ class SaveWhen:
     Attributes:
       every_epochs: At the end of every so many epochs of a phase, and of the phase.
       on_signal: Before a signal stops the run.
+      every_minutes: When so many minutes have passed since the last one, in the middle of an epoch too: more than that
+        and a start is not lost when the run is killed.
     """
 
     every_epochs: int = 1
     on_signal: bool = True
+    every_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         """Rejects what never comes."""
         at_least(1, every_epochs=self.every_epochs)
+        if not self.every_minutes > 0:
+            raise InputError(
+                f"every_minutes must be positive, for example 10. Received: every_minutes={self.every_minutes!r}"
+            )
 
-    def due(self, phase: Phase, step: int, *, stopping: bool = False) -> bool:
-        """Whether a checkpoint is due after ``step`` steps of the run."""
-        if stopping and self.on_signal:
+    def due(self, phase: Phase, step: int, *, stopping: bool = False, minutes: float = 0.0) -> bool:
+        """Whether a checkpoint is due after ``step`` steps of the run, ``minutes`` after the last one."""
+        if (stopping and self.on_signal) or minutes >= self.every_minutes:
             return True
         return phase.ends_epoch(step) and (step == phase.end or phase.epoch(step) % self.every_epochs == 0)
 
@@ -63,7 +75,7 @@ class Keep:
         return steps[: -self.newest]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoints:
     """The checkpoints of one run.
 
@@ -80,10 +92,13 @@ class Checkpoints:
     recipe_hash: str | None = None
     when: SaveWhen = SaveWhen()
     keep: Keep = Keep()
+    _saved: float = field(default_factory=time.monotonic, init=False, repr=False)  # which no setting of the clock moves
+    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1), init=False, repr=False)
+    _writing: Future[Path] | None = field(default=None, init=False, repr=False)
 
     def due(self, phase: Phase, step: int, *, stopping: bool) -> bool:
         """Whether one is due after ``step`` steps of the run."""
-        return self.when.due(phase, step, stopping=stopping)
+        return self.when.due(phase, step, stopping=stopping, minutes=(time.monotonic() - self._saved) / 60)
 
     def save(self, state: TrainState) -> Path:
         """Writes a checkpoint, and removes those that are not kept.
@@ -91,6 +106,30 @@ class Checkpoints:
         Raises:
           OSError: If the folder cannot be written or the disk is full; older checkpoints are then untouched.
         """
+        self.wait()
+        self._saved = time.monotonic()
+        return self._write(state)
+
+    def begin(self, state: TrainState) -> None:
+        """Begins to write a checkpoint, when the one before is written, and does not wait for the end.
+
+        Args:
+          state: What it holds; nobody may change it.
+
+        Raises:
+          OSError: If the one before could not be written.
+        """
+        self.wait()
+        self._saved = time.monotonic()
+        self._writing = self._writer.submit(self._write, state)
+
+    def wait(self) -> None:
+        """Waits until what was begun is written; raises ``OSError`` where it could not be."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, state: TrainState) -> Path:
         path = write(self.folder, state, owner=self.owner, recipe_hash=self.recipe_hash)
         there = _found(self.folder)
         for step in self.keep.dropped(list(there)):
@@ -106,6 +145,7 @@ class Checkpoints:
         Raises:
           InputError: If there are checkpoints but every one is damaged, or one belongs to another run.
         """
+        files.clear_unfinished(self.folder)
         damaged: list[str] = []
         for path in reversed(_found(self.folder).values()):
             try:

@@ -35,6 +35,10 @@ class Pace:
         """Takes a phase to need so many seconds per step."""
         self._seconds[phase.name] = seconds
 
+    def knows(self, phase: Phase) -> bool:
+        """Whether anything is known of the speed of a phase."""
+        return phase.name in self._seconds
+
     def begin(self, step: int) -> None:
         """Starts the clock at a step of the run."""
         self._began = (step, time.perf_counter())
@@ -70,7 +74,14 @@ class Pace:
 
 
 def announce(
-    recipe: Recipe, data: Data, networks: Networks, phases: Sequence[Phase], *, step: int, log: Callable[[str], None]
+    recipe: Recipe,
+    data: Data,
+    networks: Networks,
+    phases: Sequence[Phase],
+    *,
+    step: int,
+    log: Callable[[str], None],
+    timed: bool = True,
 ) -> Pace:
     """Says what will happen and how long it may take; the weights stay as they are.
 
@@ -81,6 +92,8 @@ def announce(
       phases: All phases of the run.
       step: Steps that are done.
       log: Gets the lines.
+      timed: Whether some steps of each phase are timed, for which all have to be compiled; a run that resumes goes on
+        at once instead.
 
     Returns:
       The pace that the phases to come are expected to have.
@@ -89,14 +102,18 @@ def announce(
     _tell_data(recipe, data, phases, log)
     pace = Pace(phases, batch_size=recipe.data.batch_size)
     for phase in (phase for phase in phases if step < phase.end):
-        seconds, ready_s = _time_steps(recipe, data, networks, phase)
-        pace.expect(phase, seconds)
+        took = ""
+        if timed:
+            seconds, ready_s = _time_steps(recipe, data, networks, phase)
+            pace.expect(phase, seconds)
+            took = f", {seconds:.3g} s per step here (first one {ready_s:.0f} s)"
         subnets = "largest network" if phase.of_teacher else f"{phase.settings.subnets} subnets per step"
         log(
             f"  {phase.name}: {phase.settings.epochs} epochs, {phase.steps} steps, {subnets}, learning rate up to "
-            f"{phase.peak:.4g}, {seconds:.3g} s per step here (first one {ready_s:.0f} s)"
+            f"{phase.peak:.4g}{took}"
         )
-    log(f"Estimated time from {_TIMED} timed steps per phase, without validation: {pace.left(step)}.")
+    if timed:
+        log(f"Estimated time from {_TIMED} timed steps per phase, without validation: {pace.left(step)}.")
     return pace
 
 

@@ -7,6 +7,7 @@ of the seed and the step, so a resumed run repeats what the uninterrupted one wo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
@@ -26,12 +27,12 @@ from compofa_tf.nets.supernet import Supernet
 from compofa_tf.progress import say
 from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.space.sampling import resolutions_at
-from compofa_tf.training.checkpoints import Checkpoints
+from compofa_tf.training.checkpoints import Checkpoints, SaveWhen
 from compofa_tf.training.estimate import Pace, announce
 from compofa_tf.training.metrics import MetricsLog, Record, record_of
 from compofa_tf.training.networks import Networks
 from compofa_tf.training.phases import Phase, check_phases, phase_at, place_phases
-from compofa_tf.training.signals import stop_signals
+from compofa_tf.training.signals import Stopped, stop_signals
 from compofa_tf.training.state import EpochLosses
 from compofa_tf.training.validation import Validate, validator
 from compofa_tf.training.writers import TensorBoard
@@ -50,12 +51,14 @@ def train(
     workdir: str | os.PathLike[str],
     data: str | Data | None = None,
     validate: Validate | None = None,
+    checkpoint_minutes: float = 10.0,
     log: Log = say,
 ) -> Supernet:
     """Trains a family as the recipe says, or continues where an earlier call stopped.
 
-    Writes ``recipe.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/`` (every epoch, and on SIGTERM or
-    SIGINT), ``teacher/`` and at last ``supernet/`` to the work directory.
+    Writes ``recipe.json``, ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/`` (every some minutes, after every epoch
+    and on SIGTERM or SIGINT), ``teacher/`` and at last ``supernet/`` to the work directory. A run that is killed at any
+    moment and started again ends with the weights and the metrics of an uninterrupted one on the same machine.
 
     Args:
       recipe: The setting. Where the work directory has a run of the same ``training_hash``, this recipe replaces that
@@ -64,6 +67,8 @@ def train(
       data: A source that replaces the recipe's (``"digits"``, ``"folder:PATH"``, ``"tfds:NAME"``), or loaded data.
       validate: Called at the end of each epoch; its result goes to ``metrics.jsonl`` as ``val_top1``. When absent,
         ``validation.validator`` for data that is loaded here, nothing for data that is given.
+      checkpoint_minutes: A checkpoint is written after so many minutes at the latest: more is not lost when the run is
+        killed.
       log: Gets the lines that tell what happens.
 
     Returns:
@@ -77,6 +82,7 @@ def train(
     paths = WorkDir(Path(workdir))
     if isinstance(data, str):
         recipe, data = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, source=data)), None
+    when = SaveWhen(every_minutes=checkpoint_minutes)
     _check_same_training(recipe, paths)
     if paths.supernet_file.exists():
         _save_recipe(recipe, paths, log)
@@ -85,7 +91,7 @@ def train(
     if data is None:
         data = _load(recipe, paths, log)
         validate = validate or validator(data, recipe)
-    return _train(_Training.of(recipe, data, paths, validate, log))
+    return _train(_Training.of(recipe, data, paths, when, validate, log))
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ class _Training:
     log: Log
 
     @classmethod
-    def of(cls, recipe: Recipe, data: Data, paths: WorkDir, validate: Validate | None, log: Log) -> _Training:
+    def of(
+        cls, recipe: Recipe, data: Data, paths: WorkDir, when: SaveWhen, validate: Validate | None, log: Log
+    ) -> _Training:
         phases = place_phases(recipe, train_size=data.train_size)
         check_phases(recipe, classes=data.classes)
         networks = Networks(recipe, classes=data.classes)
@@ -111,13 +119,14 @@ class _Training:
             "space": networks.space.fingerprint,
             "training_images": data.train_size,
         }
-        checkpoints = Checkpoints(paths.checkpoints, owner, recipe.hash)
+        checkpoints = Checkpoints(paths.checkpoints, owner, recipe.hash, when)
         return cls(recipe, data, paths, phases, networks, checkpoints, validate, log)
 
 
 def _train(run: _Training) -> Supernet:
     networks, checkpoints, log = run.networks, run.checkpoints, run.log
-    state = checkpoints.restore(log=log) or networks.of(run.phases[0]).get_state()
+    found = checkpoints.restore(log=log)
+    state = found or networks.of(run.phases[0]).get_state()
     networks.of(phase_at(run.phases, state.step)).set_state(state)
     step, losses = state.step, EpochLosses.of(state)
     if step:
@@ -125,35 +134,51 @@ def _train(run: _Training) -> Supernet:
     _save_recipe(run.recipe, run.paths, log)
     _save_card(run)
     log(f"Training recipe {run.recipe.name} ({run.recipe.hash}) in {run.paths.path}.")
-    pace = announce(run.recipe, run.data, networks, run.phases, step=step, log=log)
-
+    if found is None:  # the next start, if there must be one, begins at once
+        checkpoints.save(state)
     resolutions = resolutions_at(run.recipe.data.resolutions, seed=run.recipe.seed, steps=run.phases[-1].end)
-    with stop_signals() as received, TensorBoard(run.paths.tensorboard) as board:
+    with stop_signals() as received, _told(log), TensorBoard(run.paths.tensorboard) as board:
         metrics = MetricsLog(run.paths.metrics_file, step=step, also=board.write)
+        received.at_once = True
+        pace = announce(run.recipe, run.data, networks, run.phases, step=step, log=log, timed=found is None)
+        last = phase_at(run.phases, step)
+        if len(state.losses) and metrics.lacks(last, step):  # stopped between the checkpoint and its record
+            metrics.write(_record(run, last, step, losses.settle(last.name), pace))
+        if step and last.ends_epoch(step):
+            losses = EpochLosses(step)
         for phase in (phase for phase in run.phases if state.step < phase.end):
             _begin(run, phase, step)
             pace.begin(step)
+            received.at_once = True
             try:
                 with _bar(phase, step) as bar:
                     for images, labels in _batches(run, phase, step, resolutions):
                         losses.add(networks.train(phase, images, labels, step=step, resolution=int(resolutions[step])))
+                        received.at_once = False
                         step += 1
                         bar.update()
                         if pace.due(phase, step):
                             bar.set_postfix_str(pace.look(phase, step, losses.settle(phase.name)))
-                        if metrics.due(phase, step):
+                        saved = checkpoints.due(phase, step, stopping=bool(received))
+                        if saved:
+                            _begin_checkpoint(run, phase, step, losses)
+                        if metrics.due(phase, step) and not received:  # written when the run goes on
+                            received.at_once = saved  # validation may take longer than a scheduler waits
                             metrics.write(_record(run, phase, step, losses.settle(phase.name), pace))
-                        if phase.ends_epoch(step):
-                            losses = EpochLosses(step)
-                        stopping = bool(received)
-                        if checkpoints.due(phase, step, stopping=stopping):
-                            _save_checkpoint(run, phase, step, losses)
-                        if stopping:
+                            received.at_once = False
+                        if received:
+                            if not saved and checkpoints.due(phase, step, stopping=True):
+                                _begin_checkpoint(run, phase, step, losses)
+                            checkpoints.wait()
                             log(_STOPPED.format(received[0].name, step))
                             raise SystemExit(128 + received[0])
+                        if phase.ends_epoch(step):
+                            losses = EpochLosses(step)
             except PicturesLostError:
-                _save_checkpoint(run, phase, step, losses)
+                _begin_checkpoint(run, phase, step, losses)
+                checkpoints.wait()
                 raise
+            checkpoints.wait()
     if run.phases[-1].of_teacher:  # no phase after it that would begin with its weights
         _hand_over(run)
     _save(run, networks.family.net, run.paths.supernet)
@@ -161,9 +186,19 @@ def _train(run: _Training) -> Supernet:
     return networks.family.net
 
 
-def _save_checkpoint(run: _Training, phase: Phase, step: int, losses: EpochLosses) -> None:
+def _begin_checkpoint(run: _Training, phase: Phase, step: int, losses: EpochLosses) -> None:
     made = run.networks.of(phase).get_state(step=step, losses=losses.settle(phase.name))
-    run.checkpoints.save(made.check(phase=phase.name))
+    run.checkpoints.begin(made.check(phase=phase.name))
+
+
+@contextlib.contextmanager
+def _told(log: Log) -> Iterator[None]:
+    """Says what stopped a run between its steps: while something was compiled or validated."""
+    try:
+        yield
+    except Stopped as stopped:
+        log(f"Stopped by {stopped.signal.name}; nothing is lost, run the same command again to resume.")
+        raise
 
 
 def _begin(run: _Training, phase: Phase, step: int) -> None:
@@ -228,15 +263,27 @@ def _record(run: _Training, phase: Phase, step: int, losses: np.ndarray, pace: P
     if not phase.ends_epoch(step):
         return record
     if run.validate is not None:
-        record["val_top1"] = dict(run.validate(run.networks.of(phase).net, run.networks.watched(phase)))
-    record["images_per_s"] = round(pace.images_per_s(phase), 2)
+        record["val_top1"] = _validated(run, phase, run.validate)
+    speed = ""
+    if pace.knows(phase):
+        record["images_per_s"] = round(pace.images_per_s(phase), 2)
+        speed = f", {pace.images_per_s(phase):.0f} images/s, {pace.left(step)} left"
     found = "".join(f", {name} {top1:.1%}" for name, top1 in record.get("val_top1", {}).items())
     with tqdm.external_write_mode():
         run.log(
-            f"{phase.name} epoch {round(record['epoch'])}/{phase.settings.epochs}: loss {losses.mean():.4f}{found}, "
-            f"{pace.images_per_s(phase):.0f} images/s, {pace.left(step)} left"
+            f"{phase.name} epoch {round(record['epoch'])}/{phase.settings.epochs}: loss {losses.mean():.4f}{found}"
+            f"{speed}"
         )
     return record
+
+
+def _validated(run: _Training, phase: Phase, validate: Validate) -> dict[str, float]:
+    """Top-1 of named subnets. The network stays as it was: calibration leaves other statistics behind."""
+    net = run.networks.of(phase).net
+    before = net.get_state()
+    found = dict(validate(net, run.networks.watched(phase)))
+    net.set_state(before)
+    return found
 
 
 def _check_same_training(recipe: Recipe, paths: WorkDir) -> None:

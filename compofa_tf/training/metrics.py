@@ -54,8 +54,10 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, step: int, also: Callable[[Record], None] | None = None) -> None:
         self._path, self._also = path, also
+        self._last = 0
         if path.exists():
             kept = [record for record in read(path) if record["step"] <= step]
+            self._last = kept[-1]["step"] if kept else 0
             with files.atomic_write(path) as temporary:
                 temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
@@ -63,8 +65,13 @@ class MetricsLog:
         """Whether a record is due after ``step`` steps of the run: a few times per epoch, and at its end."""
         return phase.position(step) % _every(phase) == 0 or phase.ends_epoch(step)
 
+    def lacks(self, phase: Phase, step: int) -> bool:
+        """Whether a record of the step that a run resumes at is due and was not written before it was stopped."""
+        return step > self._last and self.due(phase, step)
+
     def write(self, record: Record) -> None:
         """Appends one record; a crash can damage the last line only."""
+        self._last = record["step"]
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self._also is not None:
