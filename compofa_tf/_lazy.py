@@ -62,7 +62,9 @@ FACES: dict[str, dict[str, str]] = {
 LATER: dict[str, tuple[str, ...]] = {
     "accuracy.table": ("accuracy.measuring",),
     "cli.exporting": ("pipeline.exporting", "pipeline.extracting", "reports.page"),
-    "cli.looking": ("data.survey", "pipeline.classifying", "pipeline.run", "recipes", "space.cost"),
+    "cli.looking": (
+        *("data.survey", "pipeline.classifying", "pipeline.run", "pipeline.status", "recipes", "space.cost"),
+    ),
     "cli.measuring": ("latency.benchmarking", "pipeline.evaluating", "pipeline.measuring"),
     "cli.options": ("pipeline.run",),
     "cli.searching": ("pipeline.searching",),

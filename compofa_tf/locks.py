@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,43 @@ STALE_S = 60.0
 """Seconds without a sign of life after which a writer of another machine counts as gone."""
 
 _SETTLE_S = 0.2
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes an output of a work directory, by the last sign of life.
+
+    Attributes:
+      output: The output, as its lock is called.
+      host: Name of the machine.
+      process: Its number there.
+      since: When it began, in seconds since 1970 by the clock of that machine.
+      silent_s: Seconds since its last sign of life.
+    """
+
+    output: str
+    host: str
+    process: int
+    since: float
+    silent_s: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still gives signs of life."""
+        return self.silent_s < STALE_S
+
+
+def writers(folder: Path) -> list[Writer]:
+    """Returns who writes in a work directory, or wrote until it was killed, on any machine that has the disk."""
+    found = []
+    for file in sorted((folder / ".locks").glob("*.lock")):
+        with contextlib.suppress(OSError):
+            text = file.read_text(encoding="utf-8")
+            if signed := _writer(text):
+                since = float(json.loads(text).get("since", signed["beat"]))
+                silent_s = max(0.0, time.time() - signed["beat"])
+                found.append(Writer(file.stem, signed["host"], signed["process"], since, silent_s))
+    return found
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from compofa_tf._lazy import later
-from compofa_tf.cli.options import Subcommand, add_recipe_settings, tell
+from compofa_tf.cli.options import Subcommand, add_recipe_settings, add_run, open_run, tell
 from compofa_tf.errors import InputError
 from compofa_tf.progress import say
 from compofa_tf.quiet import import_tensorflow_quietly
@@ -27,6 +27,17 @@ def list_runs(options: argparse.Namespace) -> None:
     for path, command in following.items():
         say(f"  {path:{max(map(len, following))}}  {command}")
     tell(next(iter(following.values())))
+
+
+def _status(options: argparse.Namespace) -> None:
+    run = open_run(options, writes=False)
+    for line in later(__name__, "pipeline.status").status(run):
+        say(line)
+    tell(run.next_command)
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
 
 
 def _classify(options: argparse.Namespace) -> None:
@@ -109,6 +120,13 @@ COMMANDS = (
         "compofa data folder:photos/",
         _data,
         _data_arguments,
+    ),
+    Subcommand(
+        "status",
+        "what a run is doing, or where it stopped, with its curves",
+        f"compofa status {RUNS}/photos",
+        _status,
+        _status_arguments,
     ),
     Subcommand("space", "show the family of a recipe", "compofa space --recipe imagenet", _space, _space_arguments),
     Subcommand("recipes", "list the recipes", "compofa recipes", _recipes),
