@@ -146,9 +146,7 @@ COMMANDS = {
         fails="{run}",
         why="front.json exists; pass --overwrite",
     ),
-    "status": Case(
-        "{run}", "compofa benchmark", told="Training: finished.", fails="{new}", why="no such work directory"
-    ),
+    "status": Case("{run}", "compofa report {run}", told="Training: ", fails="{new}", why="is not a work directory"),
     "space": Case("--recipe demo", "compofa train --recipe demo", told="subnets", fails="--recipe dema", why="demo"),
     "train": Case(
         "--recipe demo --workdir {new} --set teacher.epochs=0 --set teacher.warmup_epochs=0 --set train.epochs=1 --set "
