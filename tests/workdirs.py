@@ -9,6 +9,7 @@ from compofa_tf import files, recipes
 from compofa_tf.accuracy.table import AccuracyRecord, AccuracyTable
 from compofa_tf.latency.table import LatencyTable
 from compofa_tf.latency.timings import Timing
+from compofa_tf.pipeline.run import Run
 from compofa_tf.recipes.recipe import Recipe
 from compofa_tf.space import Space
 
@@ -62,6 +63,18 @@ def with_tables(folder: Path) -> Space:
     accuracy.save(folder / "accuracy" / "val.json")
     latency.save(folder / "latency" / "host-int8-t1.json")
     return space
+
+
+def with_made_up_latency(run: Run, names: list[str]) -> None:
+    """Adds a latency table of the precision to search in that covers some subnets: larger pieces take longer."""
+    precision = run.recipe.search.precision
+    archs = [run.space.parse(name) for name in names]
+    table = LatencyTable(run.space, precision=precision, resolutions=tuple(arch.resolution for arch in archs))
+    for piece in (piece for arch in archs for piece in run.space.pieces(arch)):
+        ms = len(piece.units) * piece.channels * 1e-3
+        timing = Timing((ms, ms), ms, ms, runs=10, fully_accelerated=True, date="2026-01-01T00:00:00+00:00")
+        table.entries.setdefault(piece.key, timing)
+    table.save(run.latency_table_file(precision))
 
 
 def with_weights(folder: Path) -> Space:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,20 @@ from compofa_tf.pipeline.run import Run
 
 pytestmark = pytest.mark.slow
 
+_LONGEST_S = 1500.0
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
-    """Work directory of a demo and what it said: of the one that COMPOFA_DEMO names, as in CI, else of one run here."""
+    """Work directory of a demo and what it said: of the one that COMPOFA_DEMO names, as in CI, else of one run here.
+
+    In CI it is made beside the tests; its log is the last of its files.
+    """
     if named := os.environ.get("COMPOFA_DEMO"):
-        return Path(named), (Path(named) / "demo.log").read_text(encoding="utf-8")
+        log, end = Path(named) / "demo.log", time.monotonic() + _LONGEST_S
+        while not log.exists() and time.monotonic() < end:
+            time.sleep(1)
+        return Path(named), log.read_text(encoding="utf-8")
     folder, said = tmp_path_factory.mktemp("demo") / "demo", io.StringIO()
     with contextlib.redirect_stdout(said):
         page = run_demo(folder, smallest=True)

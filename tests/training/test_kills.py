@@ -116,11 +116,10 @@ def before_record(number):
 
 @pytest.mark.parametrize(
     "kill",
-    [of_step(2), of_step(8), of_step(14), in_write(0), in_write(8), in_write(16), *map(before_record, (3, 4, 8, 20))],
+    [of_step(8), of_step(14), in_write(0), in_write(8), *map(before_record, (3, 8, 20))],
     ids=[
-        *("in step 2", "in the first step of a phase", "in the middle of an epoch"),
-        *("in the first write", "in the write at the end of a phase", "in the write of an epoch"),
-        *("before a record", "in a validation", "in the validation of a phase", "in the last validation"),
+        *("in the first step of a phase", "in the middle of an epoch", "in the first write", "in the write of a phase"),
+        *("before a record", "in the validation of a phase", "in the last validation"),
     ],
 )
 def test_a_kill_at_this_line_changes_nothing(whole, tiny_family, tmp_path, kill):
@@ -233,12 +232,12 @@ def test_kills_at_random_moments(tmp_path):
     assert left_alone.returncode == 0, rest
     seconds = time.monotonic() - began
     rng = np.random.default_rng(0)
-    for kill in range(6):
+    for kill in range(3):
         process = start(tmp_path / "run")
         time.sleep(rng.uniform(0.2, 0.9) * seconds)
         process.kill()
         process.communicate()
-        if (tmp_path / "run" / "supernet").exists() and kill >= 2:
+        if (tmp_path / "run" / "supernet").exists() and kill < 2:
             shutil.rmtree(tmp_path / "run" / "supernet")  # and the last step once more
     last = start(tmp_path / "run")
     said, _ = last.communicate()
