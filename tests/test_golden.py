@@ -70,31 +70,45 @@ def test_spaces(wanted):
         } == subnet
 
 
+FIGURES = {"accuracy": "measured", "latency": "predicted", "optimism": "estimated"}
+"""What fronts say of their figures since version 2."""
+
+
 @pytest.mark.parametrize(
-    ("name", "load"),
+    ("name", "load", "new"),
     [
-        ("recipe.json", Recipe.load),
-        ("latency/host-int8-t1.json", LatencyTable.load),
-        ("front.json", Front.load),
+        ("recipe.json", Recipe.load, {}),
+        ("latency/host-int8-t1.json", LatencyTable.load, {"ends": None}),
+        ("front.json", Front.load, {"schema_version": 2, "objective": "top1", "figures": FIGURES}),
     ],
 )
-def test_files_are_written_as_they_were(name, load, tmp_path):
+def test_files_are_written_as_they_were_but_for_what_is_new(name, load, new, tmp_path):
     load(GOLDEN / name).save(tmp_path / "again.json")
-    assert content(tmp_path / "again.json") == content(GOLDEN / name)
+    assert content(tmp_path / "again.json") == {**content(GOLDEN / name), **new}
 
 
-def test_the_accuracy_table_is_written_as_it_was_but_for_its_training(tmp_path):
-    """Version 1 knew the hash of the recipe only."""
+def of_pictures(found: dict) -> dict:
+    """What version 1 said of the pictures of its accuracies, as version 3 says it."""
+    drawn = "same class shares" if found["images"] is None else "equal classes"
+    new = {"role": found["split"], "sample": drawn, "available": None, "precision": "float32", "device": "host"}
+    return {**{name: value for name, value in found.items() if name != "split"}, **new}
+
+
+def test_the_accuracy_table_is_written_as_it_was_but_for_its_training_and_its_pictures(tmp_path):
+    """Version 1 knew the hash of the recipe only, version 2 not how the pictures were drawn."""
     AccuracyTable.load(GOLDEN / "accuracy" / "val.json").save(tmp_path / "again.json")
-    new = {"schema_version": 2, "training_hash": None}
-    assert content(tmp_path / "again.json") == {**content(GOLDEN / "accuracy" / "val.json"), **new}
+    wanted = of_pictures(content(GOLDEN / "accuracy" / "val.json"))
+    wanted["records"] = {name: {**record, "balanced": None} for name, record in wanted["records"].items()}
+    new = {"schema_version": 3, "training_hash": None, "figures": "measured"}
+    assert content(tmp_path / "again.json") == {**wanted, **new}
 
 
 def test_a_search_finds_the_front_of_the_tables():
     accuracy = AccuracyTable.load(GOLDEN / "accuracy" / "val.json")
     latency = LatencyTable.load(GOLDEN / "latency" / "host-int8-t1.json")
     front = search(tiny(), accuracy=accuracy, latency=latency)
-    wanted = content(GOLDEN / "front.json")
+    wanted = {**content(GOLDEN / "front.json"), "objective": "top1", "figures": FIGURES}
+    wanted["accuracy"] = of_pictures(wanted["accuracy"])
     assert front.to_json() == {name: wanted[name] for name in front.to_json()}
 
 
@@ -173,6 +187,6 @@ def test_the_exported_model_and_its_sidecar(tmp_path):
         shutil.copy(GOLDEN / "models" / file, tmp_path)
     artifact = Artifact.load(tmp_path / name)
     artifact.write()
-    assert content(artifact.sidecar) == content(GOLDEN / "models" / f"{name}.json")
+    assert content(artifact.sidecar) == {**content(GOLDEN / "models" / f"{name}.json"), "schema_version": 2}
     images = np.random.default_rng(5).uniform(-1, 1, (2, 24, 24, 3)).astype(np.float32)
     assert Runner(artifact.path)(images).shape == (2, 10)
