@@ -65,11 +65,6 @@ class Ends:
             found.get("io", "int8" if record.get("precision") == "int8" else "float32"), found.get("scores", "logits")
         )
 
-    @property
-    def integer(self) -> bool:
-        """Whether no number that goes in or comes out is floating point."""
-        return self.io != "float32"
-
     def taken(self, trained: Normalization | None) -> Normalization | None:
         """Returns how pixels become what goes in.
 
