@@ -60,7 +60,7 @@ def test_other_ends_are_refused(precision, given, message):
 
 
 # What must hold of each combination: integers only, and all of it in the CPU back end (of which int8 SOFTMAX and the
-# QUANTIZE between uint8 and int8 are no part; neither takes a time that could be measured).
+# QUANTIZE between uint8 and int8 are no part).
 @pytest.mark.parametrize(
     ("io", "scores", "integer", "accelerated"),
     [
