@@ -31,8 +31,8 @@ class Ends:
         """Returns the ends that were asked for; what was not is chosen by where the file goes.
 
         Clients (MediaPipe, LiteRT.js, the interpreter) all open float32 ends with probabilities, what these add stays
-        in the CPU back end, and the same application code then serves every precision: the default. Models of the Edge TPU
-        profile are int8 from end to end, for what its compiler leaves to the CPU costs a transfer.
+        in the CPU back end, and the same application code then serves every precision: the default. Models of the Edge
+        TPU profile are int8 from end to end, for what its compiler leaves to the CPU costs a transfer.
 
         Args:
           precision: A name of ``targets.PRECISIONS``.
